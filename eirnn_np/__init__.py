@@ -1,0 +1,35 @@
+"""eirnn-np: excitatory-inhibitory RNNs trained by hand-derived BPTT, in NumPy and Numba.
+
+Song, Yang & Wang (2016), PLoS Comput Biol 12(2): e1004792. Start with the README; the equations are in
+docs/derivation.md and, line by line, in reference.py.
+"""
+
+from .adam import Adam
+from .analysis import evaluate
+from .model import Trajectory, forward, loss_and_grads, recurrent_noise
+from .params import ModelConfig, Params, effective_weights, init_params, load_params, save_params, sign_mask
+from .tasks import make_batches, make_trials
+from .train import train
+from .trainer import Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Adam",
+    "ModelConfig",
+    "Params",
+    "Trainer",
+    "Trajectory",
+    "effective_weights",
+    "evaluate",
+    "forward",
+    "init_params",
+    "load_params",
+    "loss_and_grads",
+    "make_batches",
+    "make_trials",
+    "recurrent_noise",
+    "save_params",
+    "sign_mask",
+    "train",
+]

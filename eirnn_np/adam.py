@@ -1,0 +1,71 @@
+"""Adam on one flat buffer. Imports numpy and the kernel; state is data: two arrays and a count."""
+
+import numpy as np
+
+from . import kernels
+
+
+class Adam:
+    """Adam, Algorithm 1 of Kingma & Ba (2015, arXiv:1412.6980), as torch.optim.Adam computes it.
+
+    Bias-corrected moments, eps added outside the square root:
+
+        m = beta1 m + (1 - beta1) g            v = beta2 v + (1 - beta2) g**2
+        p = p - lr / (1 - beta1**k) * m / (sqrt(v / (1 - beta2**k)) + eps)
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, above 0.
+    betas : (float, float)
+        Decay of the first and the second moment, in [0, 1).
+    eps : float
+        Added to the root of the second moment, 0 or more.
+
+    Attributes
+    ----------
+    m, v : (n,) arrays
+        The moments, None before the first update.
+    k : int
+        Updates done.
+    """
+
+    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
+        if not (np.isscalar(lr) and np.isfinite(lr) and lr > 0):
+            raise ValueError(f"lr must be a positive number, found {lr!r}")
+        if not all(0 <= beta < 1 for beta in betas) or len(betas) != 2:
+            raise ValueError(f"betas must be two numbers in [0, 1), found {betas!r}")
+        if not (np.isfinite(eps) and eps >= 0):
+            raise ValueError(f"eps must be 0 or more, found {eps!r}")
+        self.lr, self.betas, self.eps = float(lr), (float(betas[0]), float(betas[1])), float(eps)
+        self.m = self.v = None
+        self.k = 0
+
+    def update(self, params, grads):
+        """One step, in place on ``params.flat``; `params` and `grads` are Params of the same shapes."""
+        p, g = params.flat, grads.flat
+        if p.shape != g.shape or p.dtype != g.dtype:
+            raise ValueError(f"grads must be {p.shape} {p.dtype} like params, found {g.shape} {g.dtype}")
+        if self.m is None:
+            self.m, self.v = np.zeros_like(p), np.zeros_like(p)
+        elif self.m.shape != p.shape or self.m.dtype != p.dtype:
+            raise ValueError(f"this Adam holds moments for {self.m.shape} {self.m.dtype}, found {p.shape} {p.dtype}")
+        self.k += 1
+        kernels.adam(p, g, self.m, self.v, *self.coefficients(self.k, p.dtype))
+
+    def coefficients(self, k, dtype):
+        """The scalars of update k (from 1): lr / (1 - beta1**k), 1 / sqrt(1 - beta2**k), betas, eps."""
+        (beta1, beta2), real = self.betas, dtype.type
+        step_size = self.lr / (1 - _power(beta1, k))
+        root_correction = 1 / np.sqrt(1 - _power(beta2, k))
+        return tuple(map(real, (step_size, root_correction, beta1, 1 - beta1, beta2, 1 - beta2, self.eps)))
+
+
+def _power(base, k):
+    """base**k by squaring: products only, so the same bits everywhere (a C library's pow is not)."""
+    result = 1.0
+    while k:
+        if k & 1:
+            result *= base
+        base, k = base * base, k >> 1
+    return result

@@ -1,0 +1,152 @@
+"""The command eirnn-np. Parses, calls, and turns an error into one line and an exit status.
+
+0 success; 1 a failure; 2 a usage error; 130 Ctrl-C. Heavy imports wait until a command needs them.
+"""
+
+import argparse
+import json
+import sys
+
+
+def main(argv=None):
+    """Run one command; returns the exit status."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        return arguments.command(arguments) or 0
+    except KeyboardInterrupt:
+        return _fail("stopped", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nothing is left to say
+        return 1
+    except ValueError as error:
+        return _fail(error, 2)
+    except MemoryError:
+        return _fail("out of memory: try smaller sizes", 1)
+    except (RuntimeError, OSError) as error:
+        return _fail(error, 1)
+
+
+def _fail(message, status):
+    print(f"eirnn-np: {' '.join(str(message).split())}", file=sys.stderr)
+    return status
+
+
+def _say(line):
+    print(line, flush=True)
+
+
+def _train(arguments):
+    from .train import Settings, model_config, run
+
+    env_kwargs = arguments.task_kwargs
+    settings = Settings(
+        steps=arguments.steps, batch_size=arguments.batch_size, seq_len=arguments.seq_len, lr=arguments.lr,
+        seed=arguments.seed, dtype=arguments.dtype, threads=arguments.threads, task=arguments.task,
+        env_kwargs=env_kwargs, print_every=arguments.print_every, trials=arguments.trials,
+    )  # fmt: skip
+    config, settings = model_config(
+        settings, n_hidden=arguments.hidden, dt=arguments.dt, tau=arguments.tau, e_ratio=arguments.e_ratio,
+        sigma_rec=arguments.sigma_rec,
+    )  # fmt: skip
+    run(config, settings, arguments.out, figures=not arguments.no_figures, report=_say)
+
+
+def _evaluate(arguments):
+    from pathlib import Path
+
+    from .train import evaluate_run, performance_line, read_run
+
+    settings, config, params, _ = read_run(arguments.run)
+    _, result = evaluate_run(settings, config, params, Path(arguments.run), arguments.trials, arguments.seed)
+    _say(performance_line(result))
+    for row in result["performance"].get("by_coherence", []):
+        low, high = row["interval_95"]
+        ideal = result["ideal_observer"]
+        beside = f"; ideal observer {ideal['by_coherence'][row['coherence']]:.4f}" if ideal else ""
+        _say(f"  coherence {row['coherence']:5.1f} %: {row['accuracy']:.4f} of {row['n_trials']} "
+             f"({low:.4f} - {high:.4f}){beside}")  # fmt: skip
+
+
+def _figures(arguments):
+    import tempfile
+    from pathlib import Path
+
+    from .train import draw_run, evaluate_run, read_run
+
+    folder = Path(arguments.run)
+    settings, config, params, losses = read_run(folder)
+    with tempfile.TemporaryDirectory() as scratch:  # the pictures need the trials; evaluation.json stays
+        evaluation, result = evaluate_run(settings, config, params, Path(scratch))
+    for name in draw_run(settings, config, params, losses, evaluation, result, folder):
+        _say(folder / "figures" / name)
+
+
+def _json_object(text):
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("must be a JSON object such as '{\"sigma\": 1.5}'")
+    return value
+
+
+def _parser():
+    from . import __version__
+    from .params import ModelConfig
+    from .tasks import TUTORIAL_TASK
+
+    parser = argparse.ArgumentParser(
+        prog="eirnn-np", description="Train, evaluate and draw excitatory-inhibitory RNNs (Song, Yang & Wang 2016)."
+    )
+    parser.add_argument("--version", action="version", version=f"eirnn-np {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name, function, text):
+        sub = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        sub.set_defaults(command=function)
+        return sub
+
+    sub = command("train", _train, "Train a network on a task, evaluate it, draw it, and leave a run folder.")
+    model = sub.add_argument_group("network")
+    model.add_argument("--hidden", type=int, default=ModelConfig.n_hidden, metavar="H", help="recurrent units")
+    model.add_argument(
+        "--e-ratio", type=float, default=ModelConfig.e_ratio, metavar="P", help="share of excitatory units"
+    )
+    model.add_argument("--sigma-rec", type=float, default=ModelConfig.sigma_rec, metavar="S", help="recurrent noise")
+    model.add_argument(
+        "--dt", type=float, default=ModelConfig.dt, metavar="MS", help="time step of network and task, ms"
+    )
+    model.add_argument(
+        "--tau", type=float, default=ModelConfig.tau, metavar="MS", help="time constant of the units, ms"
+    )
+    training = sub.add_argument_group("training")
+    training.add_argument("--steps", type=int, default=5000, metavar="N", help="training steps")
+    training.add_argument("--batch-size", type=int, default=16, metavar="B", help="trial streams in a batch")
+    training.add_argument("--seq-len", type=int, default=100, metavar="T", help="time steps in a batch")
+    training.add_argument("--lr", type=float, default=1e-3, help="Adam's learning rate")
+    training.add_argument("--seed", type=int, default=0, help="of parameters, noise and task")
+    training.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of all arithmetic")
+    training.add_argument("--threads", type=int, metavar="N", help="(default: all cores); does not change the result")
+    task = sub.add_argument_group("task")
+    task.add_argument("--task", default=TUTORIAL_TASK, metavar="ID", help="a supervised task of neurogym")
+    task.add_argument("--task-kwargs", type=_json_object, default={}, metavar="JSON",
+                      help="its keyword arguments; PerceptualDecisionMaking-v0 has the tutorial's timing "
+                           "unless \"timing\" is given")  # fmt: skip
+    output = sub.add_argument_group("output")
+    output.add_argument("--print-every", type=int, default=200, metavar="N", help="steps between two lines of loss")
+    output.add_argument("--trials", type=int, default=500, metavar="N", help="trials of the evaluation")
+    output.add_argument("--out", metavar="DIR", help="run folder (default: the next free runs/run-NNN)")
+    output.add_argument("--no-figures", action="store_true", help="draw nothing")
+
+    sub = command("evaluate", _evaluate, "Evaluate a trained run on new trials and rewrite its evaluation.json.")
+    sub.add_argument("run", metavar="RUN", help="run folder")
+    sub.add_argument("--trials", type=int, metavar="N", help="(default: as in training)")
+    sub.add_argument("--seed", type=int, help="of the trials (default: the run's own)")
+
+    sub = command("figures", _figures, "Draw the figures of a trained run again.")
+    sub.add_argument("run", metavar="RUN", help="run folder")
+    return parser

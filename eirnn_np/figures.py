@@ -1,0 +1,177 @@
+"""The pictures of a run, drawn by matplotlib from the numbers of analysis.py. One function a picture.
+
+Each takes numbers and returns a matplotlib Figure; `draw_all` writes them as PNG. No pyplot: nothing here
+touches a notebook's or a script's own figures or its backend.
+"""
+
+import io
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from . import analysis
+from .params import effective_weights, write_file
+
+EXCITATORY, INHIBITORY = "#1f5fa8", "#c0392b"
+STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.labelsize": 11,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+}
+DPI = 150
+
+
+def _figure(width=6.4, height=3.6, **subplots):
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(**subplots)
+
+
+def sample_trials(trials, dt):
+    """Inputs and labels of a few trials of the task, one after the other."""
+    figure, axes = _figure(7.2, 4.4, nrows=2, sharex=True, height_ratios=[2, 1])
+    inputs = np.concatenate([trial.inputs for trial in trials])
+    labels = np.concatenate([trial.labels for trial in trials])
+    time = np.arange(len(labels)) * dt
+    names = ["fixation cue"] + [f"stimulus {i}" for i in range(1, inputs.shape[1])]
+    colours = ["0.2", "#e08214", "#542788"]
+    for i, channel in enumerate(inputs.T):
+        axes[0].plot(time, channel, label=names[i] if inputs.shape[1] == 3 else f"input {i}", lw=1.2,
+                     color=colours[i] if inputs.shape[1] == 3 else None)  # fmt: skip
+    axes[0].set_ylabel("Input")
+    if inputs.shape[1] <= 4:
+        axes[0].legend(ncols=inputs.shape[1], loc="lower left", bbox_to_anchor=(0, 1))
+    axes[1].step(time, labels, where="post", color="0.2", lw=1.5)
+    axes[1].set(ylabel="Right action", xlabel="Time (ms)")
+    axes[1].yaxis.get_major_locator().set_params(integer=True)
+    for ax in axes:
+        for end in np.cumsum([len(trial.labels) for trial in trials])[:-1] * dt:
+            ax.axvline(end, color="0.8", lw=1, ls="--", zorder=0)
+    return figure
+
+
+def training_loss(losses, smooth=200):
+    """Loss of every step, and its mean over the last `smooth` steps."""
+    figure, ax = _figure()
+    losses = np.asarray(losses, float)
+    steps = np.arange(1, len(losses) + 1)
+    ax.plot(steps, losses, color="0.8", lw=0.6, label="each step")
+    smooth = max(1, min(smooth, len(losses) // 10 or 1))
+    running = np.convolve(losses, np.full(smooth, 1 / smooth), "valid")
+    ax.plot(steps[smooth - 1 :], running, color="0.1", lw=1.8, label=f"mean of {smooth} steps")
+    ax.set(xlabel="Training step", ylabel="Loss (nats per time step)", xlim=(0, len(losses)), ylim=(0, None))
+    ax.legend()
+    return figure
+
+
+def activity(trial, rates, n_exc, dt):
+    """Rates of all units in one trial: excitatory blue, inhibitory red; the periods below."""
+    figure, ax = _figure(6.4, 4.0)
+    time = np.arange(1, len(rates) + 1) * dt
+    for units, colour, label in (
+        (slice(n_exc), EXCITATORY, "excitatory"),
+        (slice(n_exc, None), INHIBITORY, "inhibitory"),
+    ):
+        lines = ax.plot(time, rates[:, units], color=colour, lw=1.0, alpha=0.7)
+        if lines:
+            lines[0].set_label(label)
+    for name, (start, stop) in trial.periods.items():
+        if stop - start > 2:
+            ax.text((start + stop) / 2 * dt, 1.01, name, transform=ax.get_xaxis_transform(), ha="center", va="bottom",
+                    fontsize=10, color="0.35")  # fmt: skip
+            ax.axvline(start * dt, color="0.85", lw=1, zorder=0)
+    ax.set(xlabel="Time (ms)", ylabel="Rate (a.u.)", xlim=(0, time[-1]), ylim=(0, None))
+    ax.legend(loc="upper left")
+    return figure
+
+
+def selectivity_histogram(d_prime, n_exc):
+    """Histogram of d' over units, excitatory and inhibitory."""
+    figure, ax = _figure(5.6, 3.4)
+    limit = max(np.abs(d_prime).max(), 1e-3) * 1.05
+    bins = np.linspace(-limit, limit, 22)
+    ax.hist([d_prime[:n_exc], d_prime[n_exc:]], bins, stacked=True, color=[EXCITATORY, INHIBITORY],
+            label=["excitatory", "inhibitory"])  # fmt: skip
+    ax.axvline(0, color="0.3", lw=1, ls=":")
+    ax.set(xlabel="Selectivity d′ (choice 1 against choice 2)", ylabel="Units")
+    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.legend()
+    return figure
+
+
+def connectivity(weights, order, n_exc, by="d′"):
+    """Effective weights, rows and columns in the same order, the border of E and I marked."""
+    figure, ax = _figure(5.6, 5.0)
+    ax.spines[["top", "right"]].set_visible(True)
+    limit = np.abs(weights).max() or 1.0
+    image = ax.imshow(weights[np.ix_(order, order)], cmap="bwr_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    for line in (ax.axhline, ax.axvline):
+        line(n_exc - 0.5, color="0.2", lw=1.0)
+    size = len(order)
+    for middle, name in ((n_exc / 2 - 0.5, "E"), ((n_exc + size) / 2 - 0.5, "I")):
+        ax.text(middle, -0.02 * size - 0.5, name, ha="center", va="bottom")
+        ax.text(size - 0.5 + 0.02 * size, middle, name, ha="left", va="center")
+    ax.set(xlabel=f"From neurons (sorted by {by} within E and I)", ylabel="To neurons", xticks=[], yticks=[])
+    figure.colorbar(image, ax=ax, label="Effective weight", shrink=0.8, pad=0.08)
+    return figure
+
+
+def psychometric_curve(rows, ideal=None):
+    """Share of choices of option 2 against signed coherence, with 95 % intervals and the ideal observer."""
+    figure, ax = _figure(5.6, 3.8)
+    coherence = np.array([row["coherence"] for row in rows])
+    share = np.array([row["share"] for row in rows])
+    low, high = np.array([row["interval_95"] for row in rows]).T
+    if ideal is not None:
+        right = np.array([ideal[abs(c)] for c in coherence])
+        ax.plot(coherence, np.where(coherence < 0, 1 - right, right), "--", color="0.5", label="ideal observer")
+    error = np.maximum(0, [share - low, high - share])  # not below 0 by a rounding
+    ax.errorbar(coherence, share, error, fmt="o-", color="0.1", ms=4, lw=1.4, capsize=2,
+                label="network (95 % interval)")  # fmt: skip
+    ax.set(xlabel="Signed coherence (%)", ylabel="Share of choice 2", ylim=(-0.03, 1.03))
+    ax.legend(loc="lower right")
+    return figure
+
+
+def draw_all(folder, config, params, losses, evaluation, ideal, task_trials):
+    """Write every picture that this run allows into `folder`; returns their names."""
+    folder = Path(folder)
+    dt = config.dt
+    d_prime = analysis.selectivity(evaluation)
+    if d_prime is None:  # a task without two choices: sort by mean rate instead
+        by, key = "mean rate", np.mean([rates.mean(axis=0) for rates in evaluation.rates], axis=0)
+    else:
+        by, key = "d′", d_prime
+    psychometric = analysis.psychometric(evaluation)
+    with mpl.rc_context(STYLE):
+        example = int(np.flatnonzero(evaluation.correct)[0]) if evaluation.correct.any() else 0
+        figures = {
+            "task_trials": sample_trials(task_trials, dt),
+            "training_loss": training_loss(losses) if len(losses) else None,
+            "activity": activity(evaluation.trials[example], evaluation.rates[example], config.n_exc, dt),
+            "selectivity": None if d_prime is None else selectivity_histogram(d_prime, config.n_exc),
+            "connectivity": connectivity(
+                effective_weights(config, params), analysis.unit_order(key, config.n_exc), config.n_exc, by
+            ),
+            "psychometric": None
+            if psychometric is None
+            else psychometric_curve(psychometric, ideal and ideal["by_coherence"]),
+        }
+        folder.mkdir(exist_ok=True)
+        drawn = []
+        for name, figure in figures.items():
+            if figure is not None:
+                save_figure(folder / f"{name}.png", figure)
+                drawn.append(f"{name}.png")
+    return drawn
+
+
+def save_figure(path, figure):
+    """Write a PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    write_file(path, buffer.getvalue())

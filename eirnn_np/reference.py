@@ -1,0 +1,91 @@
+"""The whole algorithm in plain NumPy: forward pass, loss, and BPTT, one line per equation.
+
+The readable truth. Equation numbers are those of docs/derivation.md. Imports numpy and params.py;
+checks nothing (model.py does) and is not meant to be fast.
+Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs; weights are [to, from].
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .params import Params, effective_weights, sign_mask
+
+
+class Trajectory(NamedTuple):
+    """What a forward pass leaves: x_t (T, B, H), r_t (T, B, H), z_t (T, B, O), for t = 1 .. T."""
+
+    states: np.ndarray
+    rates: np.ndarray
+    outputs: np.ndarray
+
+
+def forward(config, params, inputs, noise):
+    """Run the network over inputs u (T, B, I) with additive noise (T, B, H); returns a Trajectory."""
+    (T, B, _), H, E = inputs.shape, config.n_hidden, config.n_exc
+    alpha = config.alpha.astype(params.dtype)
+    w_rec = effective_weights(config, params)  # (F1)
+    x = np.zeros((T + 1, B, H), params.dtype)  # x[0] is x_0
+    if params.x0 is not None:
+        x[0] = params.x0
+    r = np.maximum(x, 0)
+    for t in range(1, T + 1):
+        current = r[t - 1] @ w_rec.T + params.b_rec + inputs[t - 1] @ params.w_in.T + params.b_in  # (F2)
+        leaking = r[t - 1] if config.dynamics == "brainpy" else x[t - 1]
+        x[t] = (1 - alpha) * leaking + alpha * current + noise[t - 1]  # (F3)
+        r[t] = np.maximum(x[t], 0)  # (F4)
+    z = r[1:, :, :E] @ params.w_out.T + params.b_out  # (F5)
+    return Trajectory(x[1:], r[1:], z)
+
+
+def loss_and_output_grad(config, outputs, targets, weights):
+    """The loss, and dz = dL/dz (T, B, O); weights (T, B) sum to 1."""
+    if config.loss == "squared_error":
+        residual = outputs - targets
+        loss = (weights * (residual**2).mean(axis=-1)).sum()  # (F8)
+        return loss, weights[..., None] * 2 * residual / outputs.shape[-1]  # (B12)
+    shifted = outputs - outputs.max(axis=-1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))  # (F6)
+    onehot = targets[..., None] == np.arange(outputs.shape[-1])
+    loss = -(weights * log_p[onehot].reshape(targets.shape)).sum()  # (F7)
+    return loss, weights[..., None] * (np.exp(log_p) - onehot)  # (B1)
+
+
+def loss_and_grads(config, params, inputs, targets, noise, weights):
+    """The loss and its gradient with respect to every parameter, by backpropagation through time."""
+    (T, B, _), H, E = inputs.shape, config.n_hidden, config.n_exc
+    alpha = config.alpha.astype(params.dtype)
+    mask, w_rec = sign_mask(config).astype(params.dtype), effective_weights(config, params)
+    x, r, z = forward(config, params, inputs, noise)
+    x0 = np.zeros(H, params.dtype) if params.x0 is None else params.x0
+    r_before = np.concatenate([np.broadcast_to(np.maximum(x0, 0), (1, B, H)), r[:-1]])  # r_{t-1}
+
+    loss, dz = loss_and_output_grad(config, z, targets, weights)
+    dx = np.zeros((T + 1, B, H), params.dtype)  # dx[t] is dL/dx_{t+1}; dx[T] = 0: nothing comes after
+    for t in reversed(range(T)):
+        dr = (alpha * dx[t + 1]) @ w_rec  # (B3), what flows back through the recurrent weights
+        dr[:, :E] += dz[t] @ params.w_out  # (B2), excitatory units are read out
+        dx[t] = _through_relu(config, dr, dx[t + 1], x[t], alpha)  # (B4)
+    dc = alpha * dx[:T]  # (B5), gradient at the currents
+
+    grads = Params.like(config, params.dtype)
+    grads.w_rec[...] = np.einsum("tbi,tbj->ij", dc, r_before, optimize=True)
+    grads.w_rec *= mask * np.sign(params.w_rec)  # (B6)
+    grads.w_in[...] = np.einsum("tbi,tbj->ij", dc, inputs, optimize=True)  # (B7)
+    grads.b_rec[...] = dc.sum(axis=(0, 1))  # (B8)
+    if config.dynamics != "brainpy":  # which has one recurrent bias and none on the input
+        grads.b_in[...] = grads.b_rec  # (B8)
+    grads.w_out[...] = np.einsum("tbo,tbj->oj", dz, r[:, :, :E], optimize=True)  # (B9)
+    grads.b_out[...] = dz.sum(axis=(0, 1))  # (B10)
+    if params.x0 is not None:
+        dx0 = _through_relu(config, dc[0] @ w_rec, dx[0], np.broadcast_to(x0, (B, H)), alpha)
+        grads.x0[...] = dx0.sum(axis=0)  # (B11)
+    return loss, grads
+
+
+def _through_relu(config, dr, dx_next, x, alpha):
+    """dL/dx_t from dL/dr_t and the leak; relu'(0) = 0."""
+    leak = (1 - alpha) * dx_next
+    if config.dynamics == "brainpy":  # the leak acts on the rate
+        return (dr + leak) * (x > 0)
+    return dr * (x > 0) + leak

@@ -1,0 +1,182 @@
+"""Batches and trials of cognitive tasks, from neurogym. neurogym is imported on first use.
+
+A task must be supervised (new_trial gives `ob` and `gt`), observe a vector and act by one discrete
+choice; what does not fit is refused with its reason. Shapes: T time steps, B trials, I inputs.
+"""
+
+import contextlib
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+TUTORIAL_TASK = "PerceptualDecisionMaking-v0"
+TUTORIAL_TIMING = {"fixation": ("choice", (50, 100, 200, 400)), "stimulus": ("choice", (100, 200, 400, 800))}
+EVALUATION_TIMING = {"fixation": ("constant", 500), "stimulus": ("constant", 500)}
+
+
+class Trial(NamedTuple):
+    """One trial: inputs (T, I) float32, labels (T,) int64, what the task says of it, and its periods.
+
+    ``periods[name]`` is (first time step, one past the last).
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    info: dict
+    periods: dict
+
+
+class Batches:
+    """An endless iterator of (inputs (T, B, I) float32, labels (T, B) int64) from neurogym.Dataset.
+
+    Attributes ``n_in``, ``n_out``, ``batch_size``, ``seq_len``, ``source`` say what it yields. Each
+    batch is an array of its own.
+    """
+
+    source = "neurogym"
+
+    def __init__(self, task, batch_size, seq_len, seed, env_kwargs):
+        env = make_env(task, env_kwargs)
+        self.n_in, self.n_out = env.observation_space.shape[0], int(env.action_space.n)
+        self.batch_size, self.seq_len = batch_size, seq_len
+        with quiet():
+            from neurogym import Dataset
+
+            self._dataset = Dataset(env, batch_size=batch_size, seq_len=seq_len)
+            # Dataset fills its cache before it can be seeded, and keeps it when it is.
+            self._dataset.seed(seed)
+            self._dataset._cache()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        with quiet():
+            inputs, labels = next(self._dataset)
+        # Dataset hands out views of a cache that it will overwrite.
+        return inputs.astype(np.float32), labels.astype(np.int64)
+
+
+def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwargs=None, source="auto"):
+    """An endless, seeded stream of training batches.
+
+    Parameters
+    ----------
+    task : str
+        A neurogym task id.
+    batch_size, seq_len : int
+        B and T. A batch is a window of B streams of trials, so it may start and end in mid-trial.
+    seed : int
+        0 .. 2**32 - 1 - B. Stream b is drawn by ``RandomState(seed + b)``.
+    env_kwargs : dict, optional
+        Keyword arguments of the task, dt in ms among them. None gives the tutorial's dt 20 and timing for
+        PerceptualDecisionMaking-v0, and the task's own defaults for any other.
+    source : {"auto", "neurogym"}
+        Where the numbers are made.
+
+    Returns
+    -------
+    iterator of (inputs, labels)
+        (T, B, I) float32, (T, B) int64.
+
+    Raises
+    ------
+    ValueError
+        Unknown task, a task that is not supervised with vector observations and discrete actions, or
+        arguments that do not fit.
+    """
+    for name, value in (("batch_size", batch_size), ("seq_len", seq_len)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} must be a positive integer, found {value!r}")
+    check_task_seed(seed, batch_size)
+    if source not in ("auto", "neurogym"):
+        raise ValueError(f"source must be auto or neurogym, found {source!r}")
+    return Batches(task, int(batch_size), int(seq_len), int(seed), default_env_kwargs(task, env_kwargs))
+
+
+def make_trials(task, n_trials, seed=0, env_kwargs=None, **trial_kwargs):
+    """A list of `n_trials` whole trials of one environment, drawn one by one with `new_trial`."""
+    check_task_seed(seed, 1)
+    env = make_env(task, default_env_kwargs(task, env_kwargs))
+    trials = []
+    with quiet():
+        env.seed(int(seed))
+        for _ in range(n_trials):
+            info = env.new_trial(**trial_kwargs)
+            periods = {name: (env.start_ind[name], env.end_ind[name]) for name in env.start_ind}
+            trials.append(Trial(env.ob.astype(np.float32), env.gt.astype(np.int64), dict(info or {}), periods))
+    return trials
+
+
+def default_env_kwargs(task, env_kwargs):
+    """`env_kwargs`, or the tutorial's for the tutorial's task, or none."""
+    if env_kwargs is not None:
+        return env_kwargs
+    return {"dt": 20, "timing": dict(TUTORIAL_TIMING)} if task == TUTORIAL_TASK else {}
+
+
+def evaluation_env_kwargs(task, env_kwargs):
+    """Keyword arguments for evaluation: the tutorial's task with 500 ms fixation and 500 ms stimulus.
+
+    Any other task is evaluated as it was trained.
+    """
+    env_kwargs = default_env_kwargs(task, env_kwargs)
+    if task != TUTORIAL_TASK:
+        return env_kwargs
+    return {**env_kwargs, "timing": {**env_kwargs.get("timing", {}), **EVALUATION_TIMING}}
+
+
+def make_env(task, env_kwargs):
+    """The neurogym environment, unwrapped, after checking that a network of ours can learn it."""
+    if not isinstance(env_kwargs, dict):
+        raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {type(env_kwargs).__name__}")
+    with quiet():
+        import neurogym
+        from gymnasium import spaces
+        from neurogym.envs.registration import ALL_EXTENDED_ENVS
+
+        if task not in ALL_EXTENDED_ENVS:
+            import difflib
+
+            near = difflib.get_close_matches(str(task), ALL_EXTENDED_ENVS, 3, 0.4)
+            raise ValueError(f"unknown task {task!r}{'; did you mean ' + ', '.join(near) + '?' if near else ''}")
+        try:
+            env = neurogym.make(task, **env_kwargs).unwrapped
+            env.seed(0)
+            observation, action = env.observation_space, env.action_space
+            reason = None
+            if not isinstance(observation, spaces.Box) or len(observation.shape) != 1:
+                reason = f"its observations are not vectors ({observation})"
+            elif not isinstance(action, spaces.Discrete):
+                reason = f"its actions are not one discrete choice ({action})"
+            else:
+                env.new_trial()
+                if not env._has_gt:
+                    reason = "it gives no ground truth (it is not supervised)"
+                elif env.ob.shape[0] != env.gt.shape[0] or env.gt.shape[0] == 0:
+                    reason = "its trials are empty: is dt longer than every period?"
+                elif env.gt.min() < 0 or env.gt.max() >= action.n:
+                    reason = "its ground truth is not one of its actions"
+        except Exception as error:  # a task may raise anything at all on arguments it did not expect
+            raise ValueError(f"task {task} does not start with {env_kwargs}: {_one_line(error)}") from None
+    if reason:
+        raise ValueError(f"task {task} does not fit: {reason}")
+    return env
+
+
+def check_task_seed(seed, n_streams):
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed <= 2**32 - n_streams:
+        raise ValueError(f"seed must be an integer from 0 to 2**32 - {n_streams} for a task, found {seed!r}")
+
+
+def _one_line(error):
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+@contextlib.contextmanager
+def quiet():
+    """Silence neurogym's and gymnasium's deprecation notes around a call to them, and nothing else."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

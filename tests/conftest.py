@@ -1,0 +1,56 @@
+"""Shared by all tests: four Numba threads even on a small machine, and one small problem to work on."""
+
+import os
+
+os.environ.setdefault("NUMBA_NUM_THREADS", str(max(4, os.cpu_count() or 1)))
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import eirnn_np as ei
+
+# The most that a float64 or float32 result may differ from the oracle, relative to the tensor's norm
+# (measured: see docs/verification.md).
+TOLERANCE = {"float64": 1e-10, "float32": 2e-5}
+
+
+def make_problem(n_time=11, n_batch=3, n_hidden=7, n_in=2, n_out=4, seed=0, noise=True, dtype="float64", **config):
+    """A network with inputs, labels and noise; odd sizes, all different, so that no transposition can hide."""
+    config = ei.ModelConfig(n_in=n_in, n_hidden=n_hidden, n_out=n_out, **config)
+    rng = np.random.default_rng(seed)
+    params = ei.init_params(config, seed, dtype)
+    params.b_rec += 0.3 * rng.random(n_hidden).astype(dtype)  # enough active units for a gradient everywhere
+    if params.x0 is not None:
+        params.x0[...] = rng.normal(0, 0.5, n_hidden)
+    inputs = rng.normal(0, 1, (n_time, n_batch, n_in)).astype(dtype)
+    if config.loss == "squared_error":
+        labels = rng.normal(0, 1, (n_time, n_batch, n_out)).astype(dtype)
+    else:
+        labels = rng.integers(0, n_out, (n_time, n_batch))
+    noise = ei.recurrent_noise(config, seed, 5, n_time, n_batch, dtype) if noise else None
+    return SimpleNamespace(config=config, params=params, inputs=inputs, labels=labels, noise=noise)
+
+
+def relative_error(found, expected):
+    """Largest difference over the norm of the expected tensor (both zero: 0)."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    assert found.shape == expected.shape
+    difference = np.abs(found - expected).max(initial=0)
+    return 0.0 if difference == 0 else difference / max(np.linalg.norm(expected), np.finfo(float).tiny)
+
+
+@pytest.fixture
+def problem():
+    return make_problem()
+
+
+@pytest.fixture(scope="session")
+def short_run(tmp_path_factory):
+    """A finished run folder of the tutorial's task, trained for a few steps."""
+    from eirnn_np.cli import main
+
+    folder = tmp_path_factory.mktemp("runs") / "short"
+    assert main(["train", "--steps", "30", "--print-every", "10", "--trials", "60", "--out", str(folder)]) == 0
+    return folder
