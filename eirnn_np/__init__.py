@@ -6,8 +6,20 @@ docs/derivation.md and, line by line, in reference.py.
 
 from .adam import Adam
 from .analysis import evaluate
+from .golden import compare_golden, write_golden
+from .gradcheck import check_gradients, check_network
 from .model import Trajectory, forward, loss_and_grads, recurrent_noise
-from .params import ModelConfig, Params, effective_weights, init_params, load_params, save_params, sign_mask
+from .params import (
+    ModelConfig,
+    Params,
+    block_mask,
+    effective_weights,
+    init_params,
+    load_params,
+    save_params,
+    sign_mask,
+    sparse_mask,
+)
 from .tasks import make_batches, make_trials
 from .train import train
 from .trainer import Trainer
@@ -20,6 +32,10 @@ __all__ = [
     "Params",
     "Trainer",
     "Trajectory",
+    "block_mask",
+    "check_gradients",
+    "check_network",
+    "compare_golden",
     "effective_weights",
     "evaluate",
     "forward",
@@ -31,5 +47,7 @@ __all__ = [
     "recurrent_noise",
     "save_params",
     "sign_mask",
+    "sparse_mask",
     "train",
+    "write_golden",
 ]

@@ -47,7 +47,7 @@ def _train(arguments):
     )  # fmt: skip
     config, settings = model_config(
         settings, n_hidden=arguments.hidden, dt=arguments.dt, tau=arguments.tau, e_ratio=arguments.e_ratio,
-        sigma_rec=arguments.sigma_rec,
+        sigma_rec=arguments.sigma_rec, dynamics=arguments.dynamics,
     )  # fmt: skip
     run(config, settings, arguments.out, figures=not arguments.no_figures, report=_say)
 
@@ -82,6 +82,69 @@ def _figures(arguments):
         _say(folder / "figures" / name)
 
 
+def _network_config(arguments, n_in=3, n_out=3):
+    from .params import ModelConfig
+
+    return ModelConfig(n_in=n_in, n_hidden=arguments.hidden, n_out=n_out, e_ratio=arguments.e_ratio,
+                       dynamics=arguments.dynamics)  # fmt: skip
+
+
+def _gradcheck(arguments):
+    from . import gradcheck
+    from .golden import golden_tensors
+    from .model import recurrent_noise
+    from .params import Params
+    from .train import read_run
+
+    if arguments.run is not None:
+        from .tasks import make_batches
+
+        settings, config, params, _ = read_run(arguments.run)
+        params = params.astype(arguments.dtype or params.dtype)
+        size = arguments.seq_len or settings.seq_len, arguments.batch_size or settings.batch_size
+        inputs, labels = next(
+            make_batches(settings.task, size[1], size[0], settings.evaluation_seed + arguments.seed,
+                         settings.env_kwargs)
+        )  # fmt: skip
+        where = f"the trained weights of {arguments.run}"
+    else:
+        config = _network_config(arguments)
+        size = arguments.seq_len or 100, arguments.batch_size or 16
+        tensors = golden_tensors(config, *size, arguments.seed)
+        inputs, labels = tensors["inputs"], tensors["labels"]
+        start = {k.removeprefix("params."): v for k, v in tensors.items() if k.startswith("params.")}
+        params = Params.from_state_dict(start).astype(arguments.dtype or "float64")
+        where = "starting weights"
+    noise = None
+    if arguments.noise:
+        noise = recurrent_noise(config, arguments.seed, 0, *size, params.dtype)
+    title = (
+        f"Gradients of the {params.dtype} kernels at {where}: {config.dynamics}, H {config.n_hidden} "
+        f"({config.n_exc} E), batch {size[1]} x {size[0]}, noise {'on' if arguments.noise else 'off'}"
+    )
+    report = gradcheck.check_network(config, params, inputs, labels, noise, seed=arguments.seed, title=title)
+    _say(json.dumps(report.to_dict(), indent=2) if arguments.json else report)
+    if arguments.figure:
+        from .figures import draw_gradient_check
+
+        draw_gradient_check(arguments.figure, config, params, inputs, labels, noise)
+        _say(f"Figure in {arguments.figure}")
+    return 0 if report.passed else 1
+
+
+def _golden(arguments):
+    from .golden import compare_golden, write_golden
+
+    if arguments.compare:
+        report = compare_golden(arguments.file, arguments.compare)
+        _say(report)
+        return 0 if report.passed else 1
+    config = _network_config(arguments, arguments.n_in, arguments.n_out)
+    tensors = write_golden(arguments.file, config, arguments.seq_len, arguments.batch_size, arguments.seed)
+    _say(f"{len(tensors)} tensors in {arguments.file}; loss {float(tensors['loss']):.15f}")
+    return 0
+
+
 def _json_object(text):
     try:
         value = json.loads(text)
@@ -94,7 +157,7 @@ def _json_object(text):
 
 def _parser():
     from . import __version__
-    from .params import ModelConfig
+    from .params import DYNAMICS, ModelConfig
     from .tasks import TUTORIAL_TASK
 
     parser = argparse.ArgumentParser(
@@ -123,6 +186,9 @@ def _parser():
     model.add_argument(
         "--tau", type=float, default=ModelConfig.tau, metavar="MS", help="time constant of the units, ms"
     )
+    model.add_argument(
+        "--dynamics", choices=DYNAMICS, default=DYNAMICS[0], help="the paper's or the BrainPy tutorial's"
+    )
     training = sub.add_argument_group("training")
     training.add_argument("--steps", type=int, default=5000, metavar="N", help="training steps")
     training.add_argument("--batch-size", type=int, default=16, metavar="B", help="trial streams in a batch")
@@ -149,4 +215,31 @@ def _parser():
 
     sub = command("figures", _figures, "Draw the figures of a trained run again.")
     sub.add_argument("run", metavar="RUN", help="run folder")
+
+    def network(sub, hidden):
+        sub.add_argument("--hidden", type=int, default=hidden, metavar="H", help="recurrent units")
+        sub.add_argument("--e-ratio", type=float, default=0.8, metavar="P", help="share of excitatory units")
+        sub.add_argument("--dynamics", choices=DYNAMICS, default=DYNAMICS[0], help="equations")
+        sub.add_argument("--seed", type=int, default=0, help="of parameters, batch and noise")
+
+    sub = command(
+        "gradcheck", _gradcheck, "Check the gradients against finite differences, plain NumPy, and torch if installed."
+    )
+    sub.add_argument("run", nargs="?", metavar="RUN", help="check at its trained weights, on batches of its task")
+    network(sub, 50)
+    sub.add_argument("--batch-size", type=int, metavar="B", help="(default: 16, or the run's)")
+    sub.add_argument("--seq-len", type=int, metavar="T", help="(default: 100, or the run's)")
+    sub.add_argument("--dtype", choices=("float32", "float64"), help="under test (default: float64, or the run's)")
+    sub.add_argument("--noise", action=argparse.BooleanOptionalAction, default=True, help="recurrent noise")
+    sub.add_argument("--json", action="store_true", help="print the report as JSON")
+    sub.add_argument("--figure", metavar="PNG", help="also draw the error against the step of the differences")
+
+    sub = command("golden", _golden, "Write a file to check a port against, or compare a port's file with it.")
+    sub.add_argument("file", metavar="FILE", help="golden file (safetensors, float64)")
+    sub.add_argument("--compare", metavar="THEIRS", help="the port's tensors, under the same names")
+    network(sub, 7)
+    sub.add_argument("--n-in", type=int, default=2, metavar="I", help="inputs")
+    sub.add_argument("--n-out", type=int, default=3, metavar="O", help="outputs")
+    sub.add_argument("--batch-size", type=int, default=4, metavar="B", help="trials")
+    sub.add_argument("--seq-len", type=int, default=20, metavar="T", help="time steps")
     return parser

@@ -170,6 +170,30 @@ def draw_all(folder, config, params, losses, evaluation, ideal, task_trials):
     return drawn
 
 
+def gradient_check(steps, curves):
+    """Error of finite differences against their step: {dtype: (errors, rounding of the analytic gradient)}."""
+    figure, ax = _figure(6.4, 4.2)
+    for (dtype, (errors, floor)), colour in zip(curves.items(), ("#542788", "#e08214")):
+        ax.loglog(steps, errors, "o-", ms=3.5, lw=1.4, color=colour, label=f"finite differences, {dtype}")
+        ax.axhline(max(floor, 1e-17), color=colour, ls="--", lw=1.2, label=f"our gradient, {dtype}")
+    ax.set(xlabel="Step h of the central difference", ylabel="Error / norm of the gradient")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return figure
+
+
+def draw_gradient_check(path, config, params, inputs, labels, noise):
+    """Measure and write gradient_check.png, for both dtypes."""
+    from .gradcheck import step_size_curve
+
+    steps = np.logspace(-12, 0, 37)
+    curves = {
+        dtype: step_size_curve(config, params.astype(dtype), inputs, labels, noise, steps)
+        for dtype in ("float64", "float32")
+    }
+    with mpl.rc_context(STYLE):
+        save_figure(Path(path), gradient_check(steps, curves))
+
+
 def save_figure(path, figure):
     """Write a PNG, whole or not at all."""
     buffer = io.BytesIO()

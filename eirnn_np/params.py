@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .noise import INIT_STREAM, uniforms
+from .noise import INIT_STREAM, MASK_STREAM, uniforms
 
 DYNAMICS = ("song2016", "brainpy")
 LOSSES = ("cross_entropy", "squared_error")
@@ -28,12 +28,12 @@ STATE_DICT_KEYS = {
     "x0": "rnn.x0",  # only in networks with a trained initial state; the original has none
 }
 _METADATA_KEY = "eirnn_np"
-_MASK_KEY = "mask"
+MASK_KEY = "mask"
 
 
 @dataclass(frozen=True, eq=False)
 class ModelConfig:
-    """Everything that fixes the equations of a network; Song, Yang & Wang (2016), eqs. 3-5 and 11.
+    """Everything that fixes the equations of a network: (F1)-(F5) of docs/derivation.md, Song et al. (2016).
 
     Parameters
     ----------
@@ -163,6 +163,42 @@ def sign_mask(config) -> np.ndarray:
     return mask
 
 
+def sparse_mask(config, p, seed=0) -> np.ndarray:
+    """`sign_mask` in which each connection is kept with probability `p`, by a draw of its own; (H, H).
+
+    Raises ValueError for p outside [0, 1].
+    """
+    if not 0 <= _finite_float("p", p) <= 1:
+        raise ValueError(f"p must lie between 0 and 1, found {p!r}")
+    H = config.n_hidden
+    return sign_mask(config) * (uniforms(seed, MASK_STREAM, H * H).reshape(H, H) < p)
+
+
+def block_mask(config, areas, connections) -> np.ndarray:
+    """`sign_mask` scaled block by block, for networks of several areas; (H, H).
+
+    Parameters
+    ----------
+    areas : (H,) integers
+        The area 0 .. A-1 of each unit. The first E units are the excitatory ones, whatever their area.
+    connections : (A, A) array
+        Factor for each pair of areas, ``[to, from]``; 0 for no connection.
+
+    Raises
+    ------
+    ValueError
+        If the shapes or the numbers of the areas do not fit.
+    """
+    areas = real_array("areas", areas, (config.n_hidden,))
+    connections = real_array("connections", connections, (None, None), np.float64)
+    n = connections.shape[0]
+    if connections.shape != (n, n):
+        raise ValueError(f"connections must be square, found {connections.shape}")
+    if areas.dtype.kind not in "iu" or areas.min() < 0 or areas.max() >= n:
+        raise ValueError(f"areas must be integers in 0 .. {n - 1}, found {areas.min()} .. {areas.max()}")
+    return sign_mask(config) * connections[np.ix_(areas, areas)]
+
+
 class Params:
     """The trained numbers of one network: named arrays that are views on one flat buffer.
 
@@ -248,7 +284,8 @@ def init_params(config, seed=0, dtype="float32") -> Params:
     belongs to excitatory units is divided by E / (H - E), so that excitation and inhibition balance
     (EI_RNN.ipynb, EIRecLinear.reset_parameters). With dynamics="brainpy" weights have
     k = sqrt(3 / fan_in), b_in is 0, and the division falls on the rows, as in that tutorial.
-    The numbers come from Philox (noise.py), so they are the same on every machine. x0 starts at 0.
+    The numbers come from Philox (noise.py), so they are the same on every machine. x0 starts at 0, with
+    dynamics="brainpy" at 0.1: there relu'(0) = 0 is in its only path to the loss and would hold it at 0.
     """
     H, I, E = config.n_hidden, config.n_in, config.n_exc
     brainpy = config.dynamics == "brainpy"
@@ -262,6 +299,8 @@ def init_params(config, seed=0, dtype="float32") -> Params:
     excitatory /= E / (H - E)
     if brainpy:
         params.b_in[...] = 0
+        if params.x0 is not None:
+            params.x0[...] = 0.1
     return params
 
 
@@ -276,7 +315,7 @@ def save_params(path, config, params):
     check_params(config, params)
     tensors = params.state_dict()
     if config.mask is not None:
-        tensors[_MASK_KEY] = config.mask
+        tensors[MASK_KEY] = config.mask
     save_tensors(path, tensors, {"config": config.to_dict()})
 
 
@@ -289,7 +328,7 @@ def load_params(path):
     if not isinstance(metadata, dict) or "config" not in metadata:
         raise ValueError(f"{path}: not a parameter file of eirnn-np (it holds no configuration)")
     try:
-        config = ModelConfig.from_dict(metadata["config"], mask=tensors.pop(_MASK_KEY, None))
+        config = ModelConfig.from_dict(metadata["config"], mask=tensors.pop(MASK_KEY, None))
         params = Params.from_state_dict(tensors)
         check_params(config, params)
     except (TypeError, ValueError) as error:
@@ -301,7 +340,7 @@ def save_tensors(path, tensors, metadata):
     """Write {name: array} and JSON-able metadata as safetensors: same content, same bytes."""
     from safetensors.numpy import save
 
-    contiguous = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    contiguous = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     # One metadata key only: safetensors keeps several in no fixed order.
     write_file(path, save(contiguous, {_METADATA_KEY: json.dumps(metadata, sort_keys=True)}))
 

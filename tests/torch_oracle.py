@@ -29,7 +29,7 @@ class EIRNN(nn.Module):
         super().__init__()
         self.input2h = nn.Linear(n_in, hidden)
         self.h2h = EIRecLinear(hidden, n_exc)
-        self.alpha = torch.as_tensor(alpha)
+        self.alpha = torch.as_tensor(alpha, dtype=torch.float64)
 
     def forward(self, u, noise, x0=None):
         x = torch.zeros(u.shape[1], self.h2h.weight.shape[0], dtype=u.dtype)

@@ -1,0 +1,330 @@
+"""Gradient verification: a report of errors against finite differences and other oracles.
+
+`check_gradients` takes functions and arrays, so it checks code that has nothing to do with ours;
+`check_network` applies it to the network here. Imports numpy, model and reference; torch only inside the
+one function that is its oracle, and only where torch is installed.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import reference
+from .model import check_inputs, check_targets, check_weights, loss_and_grads
+from .params import Params, sign_mask
+
+FINITE_DIFFERENCES = ("fd directions", "fd coordinates")
+
+# The most that a gradient may differ from an oracle in float64, as a share of the norm of its tensor, by the
+# dtype of the gradient under test. Measured over H 7 .. 300 and T 1 .. 500 (docs/verification.md), then set
+# some ten times higher. A float32 gradient carries its own rounding, which grows with T.
+TOLERANCE = {
+    "float64": {"fd": 1e-7, "numpy": 1e-12, "torch": 1e-12},
+    "float32": {"fd": 2e-5, "numpy": 2e-5, "torch": 2e-5},
+}
+
+
+@dataclass
+class Check:
+    """One tensor against one oracle. Errors and tolerance are absolute; `used` is their quotient."""
+
+    error: float
+    tolerance: float
+    compared: int
+    skipped: int = 0
+
+    @property
+    def used(self):
+        return self.error / self.tolerance if self.tolerance else (0.0 if self.error == 0 else math.inf)
+
+    @property
+    def passed(self):
+        return bool(self.used <= 1)  # NaN does not pass
+
+
+@dataclass
+class GradientReport:
+    """The outcome of a check: ``rows[tensor][oracle]`` is a `Check`; print it, or take `to_dict()`."""
+
+    norms: dict
+    rows: dict
+    title: str = ""
+    notes: list = field(default_factory=list)
+
+    @property
+    def passed(self):
+        return all(check.passed for checks in self.rows.values() for check in checks.values())
+
+    def failures(self):
+        """Pairs (tensor, oracle) that did not pass."""
+        return [(name, oracle) for name, checks in self.rows.items() for oracle, c in checks.items() if not c.passed]
+
+    def to_dict(self):
+        return {
+            "passed": self.passed,
+            "title": self.title,
+            "tensors": {
+                name: {
+                    "norm": self.norms[name],
+                    "checks": {
+                        oracle: {
+                            "error": c.error, "tolerance": c.tolerance, "used": c.used, "passed": c.passed,
+                            "compared": c.compared, "skipped": c.skipped,
+                        }
+                        for oracle, c in checks.items()
+                    },
+                }
+                for name, checks in self.rows.items()
+            },
+        }  # fmt: skip
+
+    def __str__(self):
+        oracles = list(dict.fromkeys(oracle for checks in self.rows.values() for oracle in checks))
+        width = max([len(name) for name in self.rows] + [6])
+        lines = [self.title] if self.title else []
+        lines.append(f"{'':{width}}  {'norm':>9}" + "".join(f"  {oracle:>23}" for oracle in oracles))
+        lines.append(f"{'':{width}}  {'':>9}" + "".join(f"  {'error  tolerance   used':>23}" for _ in oracles))
+        for name, checks in self.rows.items():
+            cells = ""
+            for oracle in oracles:
+                c = checks.get(oracle)
+                text = "-" if c is None else f"{c.error:8.1e}  {c.tolerance:7.1e}  {_percent(c.used):>5}"
+                cells += f"  {text:>23}"
+            verdict = "pass" if all(c.passed for c in checks.values()) else "FAIL"
+            lines.append(f"{name:{width}}  {self.norms[name]:9.2e}{cells}  {verdict}")
+        for oracle in oracles:
+            checks = [checks[oracle] for checks in self.rows.values() if oracle in checks]
+            skipped = sum(c.skipped for c in checks)
+            if oracle in FINITE_DIFFERENCES:
+                lines.append(f"{oracle}: {sum(c.compared for c in checks)} compared, {skipped} left out next to a kink")
+        lines += self.notes
+        lines.append("PASS" if self.passed else "FAIL: " + ", ".join(f"{n} against {o}" for n, o in self.failures()))
+        return "\n".join(lines)
+
+
+def check_gradients(
+    loss_fn, grads, params, *, kinks=None, oracles=None, n_directions=6, n_coordinates=12, step=1e-5, rtol=1e-7,
+    seed=0, title="",
+):  # fmt: skip
+    """Compare gradients with central finite differences of a loss, and with any other gradients.
+
+    Parameters
+    ----------
+    loss_fn : callable
+        ``loss_fn(params) -> float`` for a dict like `params`, in float64. It must be deterministic: noise
+        is an input of the model, never drawn inside.
+    grads : dict of arrays
+        The gradients under test, under the names of `params`.
+    params : dict of arrays
+        Where the gradients were taken. Not changed.
+    kinks : callable, optional
+        ``kinks(params)`` gives an array that says on which side of each kink (ReLU, absolute value) the
+        computation is. A difference across a kink means nothing: where the array changes within a step,
+        the entry is left out and counted.
+    oracles : dict, optional
+        ``{name: (gradients, rtol)}``: analytic gradients of others to compare with.
+    n_directions : int
+        Random unit directions for each tensor, besides the direction of its own gradient.
+    n_coordinates : int
+        Coordinates of each tensor tried one by one: the largest entries of the gradient and random ones.
+    step : float
+        Of the central difference (L(p + step d) - L(p - step d)) / (2 step).
+    rtol : float
+        Tolerance as a share of the norm of the gradient, to which the rounding of the difference itself,
+        64 eps |L| / step, is added.
+    seed : int
+        Of directions and coordinates.
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    ValueError
+        If names or shapes of `grads` and `params` differ, or the loss is not finite.
+    """
+    params = {name: np.array(value, np.float64) for name, value in params.items()}
+    grads = {name: np.asarray(value, np.float64) for name, value in grads.items()}
+    _same_tensors("grads", grads, params)
+    for oracle, (theirs, _) in (oracles or {}).items():
+        _same_tensors(f"oracles[{oracle!r}]", theirs, params)
+    base = float(loss_fn(params))
+    if not math.isfinite(base):
+        raise ValueError(f"loss_fn must return a finite loss, found {base}")
+    rounding = 64 * np.finfo(np.float64).eps * abs(base) / step
+    side = None if kinks is None else np.array(kinks(params))
+    rng = np.random.default_rng(seed)
+    rows, norms = {}, {}
+
+    def difference(name, direction):
+        """The directional derivative, or None where a kink is in the way."""
+        origin, losses = params[name], []
+        try:
+            for sign in (1, -1):
+                params[name] = origin + sign * step * direction
+                if side is not None and not np.array_equal(kinks(params), side):
+                    return None
+                losses.append(float(loss_fn(params)))
+        finally:
+            params[name] = origin
+        return (losses[0] - losses[1]) / (2 * step)
+
+    for name, gradient in grads.items():
+        norm = norms[name] = float(np.linalg.norm(gradient))
+        directions = rng.normal(size=(n_directions, *gradient.shape))
+        directions = [d / np.linalg.norm(d) for d in directions] + ([gradient / norm] if norm else [])
+        size = gradient.size
+        largest = np.argsort(-np.abs(gradient), axis=None, kind="stable")[: n_coordinates // 2]
+        chosen = list(dict.fromkeys([*largest.tolist(), *rng.permutation(size)[:n_coordinates].tolist()]))
+        units = [np.eye(1, size, index).reshape(gradient.shape) for index in chosen[:n_coordinates]]
+        rows[name] = {}
+        for oracle, tried in zip(FINITE_DIFFERENCES, (directions, units)):
+            found = [(difference(name, d), float((gradient * d).sum())) for d in tried]
+            errors = [abs(expected - ours) for expected, ours in found if expected is not None]
+            if tried:
+                error = float(np.max(errors, initial=0)) if errors else 0.0
+                rows[name][oracle] = Check(error, rtol * norm + rounding, len(errors), len(found) - len(errors))
+        for oracle, (theirs, share) in (oracles or {}).items():
+            expected = np.asarray(theirs[name], np.float64)
+            error = float(np.abs(gradient - expected).max(initial=0))
+            rows[name][oracle] = Check(error, share * float(np.linalg.norm(expected)), gradient.size)
+    return GradientReport(norms, rows, title)
+
+
+def check_network(
+    config, params, inputs, labels, noise=None, weights=None, *, grads=None, seed=0, title="", **options
+) -> GradientReport:
+    """Check our gradients for a network and a batch against every oracle at hand.
+
+    The gradients under test are the compiled kernels' in the dtype of `params` (or those given as `grads`,
+    a Params); the oracles run in float64: finite differences of the reference's loss, the plain NumPy
+    reference, and torch's autograd where torch is installed. Further options go to `check_gradients`.
+    """
+    if grads is None:
+        _, grads = loss_and_grads(config, params, inputs, labels, noise, weights)
+    exact = params.astype("float64")
+    # The rounding of inputs, noise and parameters to the dtype under test is not an error of the gradient.
+    inputs = check_inputs(config, inputs, params.dtype).astype(np.float64)
+    labels = check_targets(config, labels, inputs.shape, params.dtype)
+    labels = labels.astype(np.float64) if config.loss == "squared_error" else labels
+    weights = check_weights(weights, inputs.shape, np.float64)
+    shape = (*inputs.shape[:2], config.n_hidden)
+    noise = np.zeros(shape) if noise is None else np.asarray(noise, params.dtype).astype(np.float64)
+    batch = (inputs, labels, noise, weights)
+
+    def as_params(arrays):
+        return Params.like(config, flat=np.concatenate([np.ravel(arrays.get(n, v)) for n, v in exact.items()]))
+
+    def loss_fn(arrays):
+        outputs = reference.forward(config, as_params(arrays), inputs, noise).outputs
+        return reference.loss_and_output_grad(config, outputs, labels, weights)[0]
+
+    def kinks(arrays):
+        p = as_params(arrays)
+        states = reference.forward(config, p, inputs, noise).states
+        x0 = np.zeros(0) if p.x0 is None else p.x0
+        return np.concatenate([states.ravel() > 0, x0 > 0, p.w_rec.ravel() > 0])
+
+    tested, notes = [name for name in exact.shapes], []
+    if config.dynamics == "brainpy":
+        tested.remove("b_in")
+        notes.append("b_in is not a parameter of these dynamics; its gradient must be 0")
+        if np.any(grads.b_in):
+            raise ValueError("the gradient of b_in must be 0 with dynamics='brainpy'")
+
+    def pick(p):
+        return {name: getattr(p, name) for name in tested}
+
+    tolerance = TOLERANCE[params.dtype.name]
+    oracles = {"numpy": (pick(reference.loss_and_grads(config, exact, *batch)[1]), tolerance["numpy"])}
+    try:
+        oracles["torch"] = (pick(_torch_gradients(config, exact, *batch)), tolerance["torch"])
+    except ImportError:
+        notes.append("torch is not installed: its autograd was left out (pip install 'torch>=2.2')")
+    options = {"rtol": tolerance["fd"], **options}
+    report = check_gradients(
+        loss_fn, pick(grads), pick(exact), kinks=kinks, oracles=oracles, seed=seed, title=title, **options
+    )
+    report.notes += notes
+    return report
+
+
+def step_size_curve(config, params, inputs, labels, noise, steps, n_directions=8, seed=0):
+    """Error of central differences against the step, for a figure: truncation on the right, round-off on the left.
+
+    The loss is computed in the dtype of `params`; the directional derivatives come from the reference's
+    gradient in float64.
+
+    Returns
+    -------
+    errors : (len(steps),) array
+        Median over directions of |difference - derivative| / |gradient|.
+    floor : float
+        The largest relative error of the kernels' gradient in the dtype of `params` against the plain NumPy
+        reference in float64.
+    """
+    exact = params.astype("float64")
+    zeros = np.zeros((*np.shape(inputs)[:2], config.n_hidden))
+    batch = (inputs, labels, zeros if noise is None else noise)
+    truth = loss_and_grads(config, exact, *batch, backend="numpy")[1].flat
+    ours = loss_and_grads(config, params, *batch)[1].flat
+    norm = np.linalg.norm(truth)
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(n_directions, truth.size))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+
+    def loss_at(flat):
+        # Through the compiled forward pass in the dtype of params: its rounding is what is shown.
+        return loss_and_grads(config, Params.like(config, flat=flat.astype(params.dtype)), *batch)[0]
+
+    errors = []
+    for step in steps:
+        found = [
+            abs((loss_at(exact.flat + step * d) - loss_at(exact.flat - step * d)) / (2 * step) - truth @ d) / norm
+            for d in directions
+        ]
+        errors.append(np.median(found))
+    return np.array(errors), float(np.abs(ours - truth).max() / norm)
+
+
+def _torch_gradients(config, params, inputs, labels, noise, weights):
+    """The same equations in torch, float64, differentiated by autograd. Raises ImportError without torch."""
+    import torch
+
+    leaves = {name: torch.tensor(array, requires_grad=True) for name, array in params.items()}
+    mask, alpha = torch.tensor(np.array(sign_mask(config))), torch.tensor(config.alpha)
+    u, n, w = (torch.tensor(a) for a in (inputs, noise, weights))
+    w_rec = leaves["w_rec"].abs() * mask
+    bias = leaves["b_rec"] + leaves["b_in"]
+    x = torch.zeros(u.shape[1], config.n_hidden, dtype=torch.float64)
+    x = x + leaves["x0"] if "x0" in leaves else x
+    r, rates = torch.relu(x), []
+    for t in range(len(u)):
+        leaking = r if config.dynamics == "brainpy" else x
+        x = leaking * (1 - alpha) + (r @ w_rec.T + u[t] @ leaves["w_in"].T + bias) * alpha + n[t]
+        r = torch.relu(x)
+        rates.append(r)
+    z = torch.stack(rates)[:, :, : config.n_exc] @ leaves["w_out"].T + leaves["b_out"]
+    if config.loss == "squared_error":
+        each = ((z - torch.tensor(labels)) ** 2).mean(dim=-1)
+    else:
+        each = torch.nn.functional.cross_entropy(z.flatten(0, 1), torch.tensor(labels).flatten(), reduction="none")
+    (w.flatten() * each.flatten()).sum().backward()
+    flat = np.concatenate([leaf.grad.numpy().ravel() for leaf in leaves.values()])
+    grads = Params.like(config, flat=flat)
+    if config.dynamics == "brainpy":
+        grads.b_in[...] = 0
+    return grads
+
+
+def _same_tensors(name, found, params):
+    shapes = {key: np.shape(value) for key, value in found.items()}
+    expected = {key: value.shape for key, value in params.items()}
+    if shapes != expected:
+        raise ValueError(f"{name} must have the names and shapes of params, {expected}, found {shapes}")
+
+
+def _percent(share):
+    return f"{100 * share:.0f} %" if share < 10 else f"{share:.0e}x"
