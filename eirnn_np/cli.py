@@ -44,6 +44,7 @@ def _train(arguments):
         steps=arguments.steps, batch_size=arguments.batch_size, seq_len=arguments.seq_len, lr=arguments.lr,
         seed=arguments.seed, dtype=arguments.dtype, threads=arguments.threads, task=arguments.task,
         env_kwargs=env_kwargs, print_every=arguments.print_every, trials=arguments.trials,
+        source=arguments.source,
     )  # fmt: skip
     config, settings = model_config(
         settings, n_hidden=arguments.hidden, dt=arguments.dt, tau=arguments.tau, e_ratio=arguments.e_ratio,
@@ -158,7 +159,7 @@ def _json_object(text):
 def _parser():
     from . import __version__
     from .params import DYNAMICS, ModelConfig
-    from .tasks import TUTORIAL_TASK
+    from .tasks import SOURCES, TUTORIAL_TASK
 
     parser = argparse.ArgumentParser(
         prog="eirnn-np", description="Train, evaluate and draw excitatory-inhibitory RNNs (Song, Yang & Wang 2016)."
@@ -202,6 +203,8 @@ def _parser():
     task.add_argument("--task-kwargs", type=_json_object, default={}, metavar="JSON",
                       help="its keyword arguments; PerceptualDecisionMaking-v0 has the tutorial's timing "
                            "unless \"timing\" is given")  # fmt: skip
+    task.add_argument("--source", choices=SOURCES, default="auto",
+                      help="neurogym, or its compiled replay: the same numbers, where it can")  # fmt: skip
     output = sub.add_argument_group("output")
     output.add_argument("--print-every", type=int, default=200, metavar="N", help="steps between two lines of loss")
     output.add_argument("--trials", type=int, default=500, metavar="N", help="trials of the evaluation")

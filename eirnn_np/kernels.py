@@ -126,7 +126,7 @@ def backward(dx, dz, partial, dx0, x, r, u, a_rec_to, leak, w_out, x0, brainpy):
     for c in prange(partial.shape[0]):
         g = partial[c]
         g[:] = zero
-        at_b_in, at_w_rec = H * I, H * I + H
+        at_w_rec = H * I + H
         at_b_rec = at_w_rec + H * H
         at_w_out = at_b_rec + H
         at_b_out = at_w_out + O * E

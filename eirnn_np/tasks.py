@@ -1,4 +1,4 @@
-"""Batches and trials of cognitive tasks, from neurogym. neurogym is imported on first use.
+"""Batches and trials of cognitive tasks: neurogym's, or their compiled replay. neurogym is imported on first use.
 
 A task must be supervised (new_trial gives `ob` and `gt`), observe a vector and act by one discrete
 choice; what does not fit is refused with its reason. Shapes: T time steps, B trials, I inputs.
@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import replay
+
+SOURCES = ("auto", "compiled", "neurogym")
 TUTORIAL_TASK = "PerceptualDecisionMaking-v0"
 TUTORIAL_TIMING = {"fixation": ("choice", (50, 100, 200, 400)), "stimulus": ("choice", (100, 200, 400, 800))}
 EVALUATION_TIMING = {"fixation": ("constant", 500), "stimulus": ("constant", 500)}
@@ -27,12 +30,8 @@ class Trial(NamedTuple):
     periods: dict
 
 
-class Batches:
-    """An endless iterator of (inputs (T, B, I) float32, labels (T, B) int64) from neurogym.Dataset.
-
-    Attributes ``n_in``, ``n_out``, ``batch_size``, ``seq_len``, ``source`` say what it yields. Each
-    batch is an array of its own.
-    """
+class NeurogymStream:
+    """The batches of neurogym.Dataset, seeded; each an array of its own. Has what replay.CompiledStream has."""
 
     source = "neurogym"
 
@@ -72,38 +71,70 @@ def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwa
     env_kwargs : dict, optional
         Keyword arguments of the task, dt in ms among them. None gives the tutorial's dt 20 and timing for
         PerceptualDecisionMaking-v0, and the task's own defaults for any other.
-    source : {"auto", "neurogym"}
-        Where the numbers are made.
+    source : {"auto", "compiled", "neurogym"}
+        Who makes the numbers: neurogym, or its compiled replay (replay.py), which is equal to the bit and
+        tens of times faster. "auto" takes the replay for every task, arguments and release that it
+        reproduces, after comparing its first trials with neurogym's own.
 
     Returns
     -------
     iterator of (inputs, labels)
-        (T, B, I) float32, (T, B) int64.
+        (T, B, I) float32, (T, B) int64, each batch in arrays of its own. Its attributes ``n_in``,
+        ``n_out``, ``batch_size``, ``seq_len`` and ``source`` say what it yields.
 
     Raises
     ------
     ValueError
-        Unknown task, a task that is not supervised with vector observations and discrete actions, or
-        arguments that do not fit.
+        Unknown task, a task that is not supervised with vector observations and discrete actions,
+        arguments that do not fit, or source="compiled" for what is not reproduced, with the reason.
     """
     for name, value in (("batch_size", batch_size), ("seq_len", seq_len)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} must be a positive integer, found {value!r}")
     check_task_seed(seed, batch_size)
-    if source not in ("auto", "neurogym"):
-        raise ValueError(f"source must be auto or neurogym, found {source!r}")
-    return Batches(task, int(batch_size), int(seq_len), int(seed), default_env_kwargs(task, env_kwargs))
+    if source not in SOURCES:
+        raise ValueError(f"source must be one of {', '.join(SOURCES)}, found {source!r}")
+    env_kwargs = default_env_kwargs(task, env_kwargs)
+    batch_size, seq_len, seed = int(batch_size), int(seq_len), int(seed)
+    if source != "neurogym":
+        reason = replay.supports(task, env_kwargs)
+        if reason is None and (difference := replay.self_check(task, env_kwargs, batch_size, seed)):
+            reason = f"its first trials differ from neurogym's ({difference})"
+            if source == "auto":
+                warnings.warn(f"{task} is not replayed: {reason}; neurogym itself makes the batches", stacklevel=2)
+        if reason is None:
+            return replay.CompiledStream(task, env_kwargs, batch_size, seq_len, seed)
+        if source == "compiled":
+            raise ValueError(f"source='compiled' cannot serve {task}: {reason}")
+    return NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
 
 
-def make_trials(task, n_trials, seed=0, env_kwargs=None, **trial_kwargs):
-    """A list of `n_trials` whole trials of one environment, drawn one by one with `new_trial`."""
+def make_trials(task, n_trials, seed=0, env_kwargs=None, source="auto"):
+    """A list of `n_trials` whole trials of one environment, drawn one by one with `new_trial`.
+
+    `source` as in `make_batches`; the trials are the same.
+    """
     check_task_seed(seed, 1)
-    env = make_env(task, default_env_kwargs(task, env_kwargs))
-    trials = []
+    if source not in SOURCES:
+        raise ValueError(f"source must be one of {', '.join(SOURCES)}, found {source!r}")
+    env_kwargs, seed = default_env_kwargs(task, env_kwargs), int(seed)
+    if source != "neurogym" and replay.supports(task, env_kwargs) is None:
+        found = replay.compiled_trials(task, env_kwargs, n_trials, seed)
+        return [
+            Trial(
+                *found[k],
+                {name: values[k] for name, values in found.info.items()},
+                {name: (int(found.start_ind[name][k]), int(found.end_ind[name][k])) for name in found.start_ind},
+            )
+            for k in range(n_trials)
+        ]
+    if source == "compiled":
+        raise ValueError(f"source='compiled' cannot serve {task}: {replay.supports(task, env_kwargs)}")
+    env, trials = make_env(task, env_kwargs), []
     with quiet():
-        env.seed(int(seed))
+        env.seed(seed)
         for _ in range(n_trials):
-            info = env.new_trial(**trial_kwargs)
+            info = env.new_trial()
             periods = {name: (env.start_ind[name], env.end_ind[name]) for name in env.start_ind}
             trials.append(Trial(env.ob.astype(np.float32), env.gt.astype(np.int64), dict(info or {}), periods))
     return trials

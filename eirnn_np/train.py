@@ -41,6 +41,7 @@ class Settings:
     threads: int | None = None
     task: str = tasks.TUTORIAL_TASK
     env_kwargs: dict = field(default_factory=dict)
+    source: str = "auto"
     print_every: int = 200
     trials: int = 500
 
@@ -54,6 +55,8 @@ class Settings:
             raise ValueError(f"lr must be a positive number, found {self.lr!r}")
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
             raise ValueError(f"threads must be a positive integer, found {self.threads!r}")
+        if self.source not in tasks.SOURCES:
+            raise ValueError(f"source must be one of {', '.join(tasks.SOURCES)}, found {self.source!r}")
         self.dtype = check_dtype(self.dtype).name
 
     @property
@@ -200,14 +203,20 @@ def run(config, settings, out=None, figures=True, report=print):
     params = init_params(config, settings.seed, settings.dtype)
     trainer = Trainer(config, params, lr=settings.lr, seed=settings.seed, threads=settings.threads)
     batches = tasks.make_batches(
-        settings.task, settings.batch_size, settings.seq_len, settings.seed, settings.env_kwargs
+        settings.task,
+        settings.batch_size,
+        settings.seq_len,
+        settings.seed,
+        settings.env_kwargs,
+        settings.source,
     )
     folder = create_run_folder(next_run_folder() if out is None else out)
     try:
         write_json(folder / "config.json",
                    {"model": config.to_dict(), "training": asdict(settings), **environment()})  # fmt: skip
         report(
-            f"{settings.task}, batches {settings.batch_size} x {settings.seq_len} -> {config.n_in} inputs, "
+            f"{settings.task} ({batches.source}), batches {settings.batch_size} x {settings.seq_len} -> "
+            f"{config.n_in} inputs, "
             f"{config.n_hidden} units ({config.n_exc} E, {config.n_hidden - config.n_exc} I), {config.n_out} outputs; "
             f"{settings.dtype}, {trainer.threads} thread{'s' * (trainer.threads > 1)}, seed {settings.seed}"
         )

@@ -1,0 +1,31 @@
+"""The README's snippet prints what the README says it prints, and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+
+
+def test_snippet_prints_its_answers(capsys):
+    text = (ROOT / "README.md").read_text()
+    code, printed = re.search(r"```python\n(.*?)```\n```\n(.*?)```", text, re.S).groups()
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == printed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_python_of_the_docs_runs(tmp_path, monkeypatch, capsys):
+    """Each Python block that needs no file of its own; the ports are run in test_golden.py."""
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "verification.md").read_text()
+    block = next(b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "np.tanh" in b)
+    exec(compile(block, "docs/verification.md", "exec"), {})
+    assert capsys.readouterr().out.rstrip().endswith("PASS")
