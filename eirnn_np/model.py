@@ -8,7 +8,7 @@ import numpy as np
 
 from . import kernels, reference
 from .noise import seed_key
-from .params import Params, check_dtype, check_params, effective_weights, real_array, sign_mask
+from .params import Params, check_dtype, check_params, real_array, sign_mask
 from .reference import Trajectory
 
 BACKENDS = ("numba", "numpy")
@@ -43,10 +43,11 @@ def forward(config, params, inputs, noise=None, backend="numba") -> Trajectory:
     if backend == "numpy":
         return reference.forward(config, params, inputs, noise)
     (T, B, _), H = inputs.shape, config.n_hidden
-    x, r = np.empty((2, T, B, H), params.dtype)
-    z = np.empty((T, B, config.n_out), params.dtype)
-    kernels.forward(x, r, z, inputs, noise, *_scaled(config, params), config.dynamics == "brainpy")
-    return Trajectory(x, r, z)
+    states, rates = np.empty((2, T, B, H), params.dtype)
+    outputs = np.empty((T, B, config.n_out), params.dtype)
+    model = KernelModel(config, params.dtype)
+    model.run(states, rates, outputs, make_workspace(config, T, B, params.dtype), params, inputs, noise)
+    return Trajectory(states, rates, outputs)
 
 
 def loss_and_grads(config, params, inputs, labels, noise=None, weights=None, backend="numba"):
@@ -80,31 +81,10 @@ def loss_and_grads(config, params, inputs, labels, noise=None, weights=None, bac
     if backend == "numpy":
         loss, grads = reference.loss_and_grads(config, params, inputs, labels, noise, weights)
         return float(loss), grads
-    (T, B, _), H = inputs.shape, config.n_hidden
-    brainpy = config.dynamics == "brainpy"
-    x, r, dx = np.empty((3, T, B, H), params.dtype)
-    z = np.empty((T, B, config.n_out), params.dtype)
-    scaled = _scaled(config, params)
-    kernels.forward(x, r, z, inputs, noise, *scaled, brainpy)
-    loss, dz = reference.loss_and_output_grad(config, z, labels, weights)
-    a_rec, _, _, leak, w_out, _, x0 = scaled
-    partial = np.empty((-(-B // kernels.CHUNK), params.flat.size), params.dtype)
-    dx0 = np.empty((B, H), params.dtype)
-    kernels.backward(dx, dz, partial, dx0, x, r, inputs, np.ascontiguousarray(a_rec.T), leak, w_out, x0, brainpy)
     grads = Params.like(config, params.dtype)
-    for part in partial:
-        grads.flat += part
-    alpha = config.alpha.astype(params.dtype)
-    grads.w_in *= alpha[:, None]
-    grads.w_rec *= alpha[:, None] * sign_mask(config).astype(params.dtype) * np.sign(params.w_rec)
-    grads.b_rec *= alpha
-    if not brainpy:
-        grads.b_in[...] = grads.b_rec
-    if grads.x0 is not None:
-        grads.x0[...] = 0
-        for row in dx0:
-            grads.x0 += row
-    return float(loss), grads
+    workspace = make_workspace(config, *inputs.shape[:2], params.dtype)
+    model = KernelModel(config, params.dtype)
+    return model.loss_and_grads(grads, workspace, params, inputs, labels, weights, noise=noise), grads
 
 
 def recurrent_noise(config, seed=0, step=0, n_time=100, n_batch=16, dtype="float32") -> np.ndarray:
@@ -120,12 +100,16 @@ def recurrent_noise(config, seed=0, step=0, n_time=100, n_batch=16, dtype="float
     ValueError
         For a seed outside 0 .. 2**64 - 1, a step outside 0 .. 2**32 - 1, or sizes below 1.
     """
-    key = seed_key(seed)
+    seed_key(seed)
     for name, value, low in (("step", step, 0), ("n_time", n_time, 1), ("n_batch", n_batch, 1)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value < 2**32:
             raise ValueError(f"{name} must be an integer from {low} to 2**32 - 1, found {value!r}")
     out = np.empty((int(n_time), int(n_batch), config.n_hidden), check_dtype(dtype))
-    kernels.fill_noise(out, config.noise_scale.astype(out.dtype), *key, int(step), config.dynamics == "brainpy")
+    words = np.empty((len(out), 1, -(-config.n_hidden // 64) * 64), np.uint32)
+    scale = config.noise_scale.astype(out.dtype)
+    kernels.noise_fill(
+        out, words.astype(out.dtype), words, scale, np.uint64(seed), int(step), config.dynamics == "brainpy"
+    )
     return out
 
 
@@ -133,7 +117,7 @@ def check_targets(config, labels, shape, dtype):
     """Labels (T, B) int64, or targets (T, B, O) for the squared error; ValueError if they do not fit."""
     T, B, _ = shape
     if config.loss == "squared_error":
-        return np.ascontiguousarray(real_array("labels", labels, (T, B, config.n_out), dtype))
+        return kernel_array(real_array("labels", labels, (T, B, config.n_out), dtype))
     labels = real_array("labels", labels, (T, B))
     if labels.dtype.kind not in "iub":
         raise ValueError(f"labels must be integers, found dtype {labels.dtype}")
@@ -141,7 +125,7 @@ def check_targets(config, labels, shape, dtype):
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(f"labels must lie in 0 .. {config.n_out - 1}, found {labels[at]} at {at}")
-    return np.ascontiguousarray(labels, np.int64)
+    return kernel_array(labels.astype(np.int64, copy=False))
 
 
 def check_weights(weights, shape, dtype):
@@ -152,15 +136,20 @@ def check_weights(weights, shape, dtype):
     weights = real_array("weights", weights, (T, B), np.float64)
     if (weights < 0).any() or not 0 < weights.sum() < np.inf:
         raise ValueError("weights must be 0 or more and not all 0")
-    return np.ascontiguousarray(weights / weights.sum(), dtype)
+    return (weights / weights.sum()).astype(dtype)
 
 
 def check_inputs(config, inputs, dtype):
     """Inputs (T, B, I), T and B at least 1, C-contiguous in `dtype`."""
-    inputs = np.ascontiguousarray(real_array("inputs", inputs, (None, None, config.n_in), dtype))
+    inputs = kernel_array(real_array("inputs", inputs, (None, None, config.n_in), dtype))
     if inputs.size == 0:
         raise ValueError(f"inputs must hold at least one time step and one trial, found shape {inputs.shape}")
     return inputs
+
+
+def kernel_array(array):
+    """In C order and writeable, by a copy if need be: Numba compiles anew for each other kind of array."""
+    return np.require(array, requirements=("C_CONTIGUOUS", "WRITEABLE", "ALIGNED"))
 
 
 def _check_run(config, params, inputs, noise, backend):
@@ -171,13 +160,45 @@ def _check_run(config, params, inputs, noise, backend):
     shape = (*inputs.shape[:2], config.n_hidden)
     if noise is None:
         return inputs, np.zeros(shape, params.dtype)
-    return inputs, np.ascontiguousarray(real_array("noise", noise, shape, params.dtype))
+    return inputs, kernel_array(real_array("noise", noise, shape, params.dtype))
 
 
-def _scaled(config, params):
-    """What the kernels take: weights that carry alpha, from-major, and the leak 1 - alpha."""
-    alpha = config.alpha.astype(params.dtype)
-    a_rec = np.ascontiguousarray((alpha[:, None] * effective_weights(config, params)).T)
-    a_in = np.ascontiguousarray((alpha[:, None] * params.w_in).T)
-    x0 = np.zeros_like(alpha) if params.x0 is None else params.x0
-    return a_rec, a_in, alpha * (params.b_rec + params.b_in), 1 - alpha, params.w_out, params.b_out, x0
+def make_workspace(config, n_time, n_batch, dtype):
+    """All arrays of a training step on batches (T, B); for one step at a time."""
+    return kernels.make_workspace(
+        n_time, n_batch, config.n_in, config.n_hidden, config.n_out, config.n_exc, np.dtype(dtype)
+    )
+
+
+class KernelModel:
+    """A configuration in the form that the kernels take: made once, used for many steps. Checks nothing.
+
+    Arrays must be as `kernel_array` makes them.
+    """
+
+    def __init__(self, config, dtype):
+        self.mask, self.alpha = sign_mask(config).astype(dtype), config.alpha.astype(dtype)
+        self.scale = config.noise_scale.astype(dtype)
+        self.squared = config.loss == "squared_error"
+        self.n_exc = config.n_exc
+        self.dynamics = kernels.BRAINPY if config.dynamics == "brainpy" else kernels.SONG
+        self.no_labels, self.no_targets = np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), dtype)
+        self.x0, self.dx0 = np.zeros((2, config.n_hidden), dtype)
+
+    def run(self, states, rates, outputs, workspace, params, inputs, noise):
+        """Forward pass into states, rates (T, B, H) and outputs (T, B, O)."""
+        kernels.run(
+            states, rates, outputs, workspace, kernel_array(params.flat), self.x0 if params.x0 is None else kernel_array(params.x0), self.mask,
+            self.alpha, inputs, self.scale, noise, kernels.ARRAY_NOISE, self.n_exc, self.dynamics,
+        )  # fmt: skip
+
+    def loss_and_grads(self, grads, workspace, params, inputs, labels, weights, *, noise=None, seed=0, step=0):
+        """Loss, and gradients into `grads`. Without a `noise` array it is made where it is used, from (seed, step)."""
+        labels, targets = (self.no_labels, labels) if self.squared else (labels, self.no_targets)
+        mode = kernels.MAKE_NOISE if noise is None else kernels.ARRAY_NOISE
+        return kernels.step(
+            grads.flat, self.dx0 if grads.x0 is None else grads.x0, workspace, kernel_array(params.flat),
+            self.x0 if params.x0 is None else kernel_array(params.x0), self.mask, self.alpha, inputs, labels, targets, weights,
+            self.scale, self.no_targets if noise is None else noise, mode, np.uint64(seed), step, self.n_exc,
+            self.dynamics, self.squared,
+        )  # fmt: skip

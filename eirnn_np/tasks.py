@@ -42,10 +42,13 @@ class NeurogymStream:
         with quiet():
             from neurogym import Dataset
 
-            self._dataset = Dataset(env, batch_size=batch_size, seq_len=seq_len)
-            # Dataset fills its cache before it can be seeded, and keeps it when it is.
-            self._dataset.seed(seed)
-            self._dataset._cache()
+            try:
+                self._dataset = Dataset(env, batch_size=batch_size, seq_len=seq_len)
+                # Dataset fills its cache before it can be seeded, and keeps it when it is.
+                self._dataset.seed(seed)
+                self._dataset._cache()
+            except Exception as error:  # again, a task may raise anything
+                raise ValueError(f"task {task} does not fit neurogym.Dataset: {_one_line(error)}") from None
 
     def __iter__(self):
         return self
@@ -57,7 +60,7 @@ class NeurogymStream:
         return inputs.astype(np.float32), labels.astype(np.int64)
 
 
-def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwargs=None, source="auto"):
+def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwargs=None, source="auto", worker=False):
     """An endless, seeded stream of training batches.
 
     Parameters
@@ -75,6 +78,11 @@ def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwa
         Who makes the numbers: neurogym, or its compiled replay (replay.py), which is equal to the bit and
         tens of times faster. "auto" takes the replay for every task, arguments and release that it
         reproduces, after comparing its first trials with neurogym's own.
+
+    worker : bool
+        Where neurogym itself draws, let a spawned process draw ahead, so that batches and training overlap;
+        the batches are the same. A script that asks for it needs the usual ``if __name__ == "__main__":``.
+        Close the iterator (``close()`` or ``with``) when done.
 
     Returns
     -------
@@ -106,7 +114,13 @@ def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwa
             return replay.CompiledStream(task, env_kwargs, batch_size, seq_len, seed)
         if source == "compiled":
             raise ValueError(f"source='compiled' cannot serve {task}: {reason}")
-    return NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
+    if not worker:
+        return NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
+    from .prefetch import PrefetchedStream
+
+    env = make_env(task, env_kwargs)
+    n_in, n_out = env.observation_space.shape[0], int(env.action_space.n)
+    return PrefetchedStream(task, batch_size, seq_len, seed, env_kwargs, n_in, n_out)
 
 
 def make_trials(task, n_trials, seed=0, env_kwargs=None, source="auto"):

@@ -4,6 +4,7 @@ Imports model, trainer, tasks, params; analysis and figures only when a run gets
 `report` function that it is handed.
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -209,9 +210,12 @@ def run(config, settings, out=None, figures=True, report=print):
         settings.seed,
         settings.env_kwargs,
         settings.source,
+        worker=True,
     )
     folder = create_run_folder(next_run_folder() if out is None else out)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(getattr(batches, "close", lambda: None))
+        stack.enter_context(_write_errors(folder))
         write_json(folder / "config.json",
                    {"model": config.to_dict(), "training": asdict(settings), **environment()})  # fmt: skip
         report(
@@ -232,13 +236,20 @@ def run(config, settings, out=None, figures=True, report=print):
             start = time.perf_counter()
             draw_run(settings, config, params, losses, evaluation, result, folder)
             seconds["figures"] = time.perf_counter() - start
-    except OSError as error:
-        raise RunError(f"cannot write to the run folder {folder}: {error.strerror or error}") from None
     total = time.perf_counter() - started
     parts = ", ".join(f"{name} {value:.1f} s" for name, value in {"start-up": start_up, **seconds}.items())
     report(f"Time {total:.1f} s: {parts}")
     report(f"Files in {folder}{os.sep}")
     return folder
+
+
+@contextlib.contextmanager
+def _write_errors(folder):
+    """Turn an OSError of the run folder into a RunError."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot write to the run folder {folder}: {error.strerror or error}") from None
 
 
 def _training_loop(trainer, batches, settings, folder, report):

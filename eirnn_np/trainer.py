@@ -1,11 +1,13 @@
-"""Trainer: one object that owns parameters, optimiser and step counter. Imports model and adam."""
+"""Trainer: one object that owns parameters, optimiser, workspace and step counter. Imports model and adam."""
 
 import numba
 import numpy as np
 
+from . import kernels
 from .adam import Adam
-from .model import loss_and_grads, recurrent_noise
-from .params import check_params
+from .model import KernelModel, check_inputs, check_targets, check_weights, make_workspace
+from .noise import seed_key
+from .params import Params, check_params
 
 
 class Trainer:
@@ -26,19 +28,26 @@ class Trainer:
     Attributes
     ----------
     adam : Adam
+    grads : Params
+        The gradients of the last step.
     k : int
         Steps taken.
     """
 
     def __init__(self, config, params, lr=1e-3, seed=0, threads=None):
         check_params(config, params)
+        seed_key(seed)
         most = numba.config.NUMBA_NUM_THREADS
-        if threads is not None and not 1 <= threads <= most:
+        if threads is not None and (not isinstance(threads, int | np.integer) or not 1 <= threads <= most):
             raise ValueError(f"threads must be from 1 to {most} (set NUMBA_NUM_THREADS for more), found {threads!r}")
         self.config, self.params, self.seed = config, params, seed
         self.adam = Adam(lr)
-        self.threads = threads or numba.get_num_threads()
+        self.grads = Params.like(config, params.dtype)
+        self.threads = int(threads or numba.get_num_threads())
         self.k = 0
+        self._model = KernelModel(config, params.dtype)
+        self._shape = self._workspace = self._weights = None
+        self._bits = np.int32 if params.dtype == np.float32 else np.int64
 
     @property
     def lr(self):
@@ -47,19 +56,46 @@ class Trainer:
     def step(self, inputs, labels, weights=None) -> float:
         """One training step on inputs (T, B, I) and labels (T, B); returns the loss before the update.
 
-        `weights` (T, B) as in `loss_and_grads`.
+        Arguments are as in `loss_and_grads`, checked like there; nothing has changed if one is refused.
+        Arrays in the dtype of the parameters (labels int64) and in C order are used as they are. After the
+        first step on a shape no array is allocated and nothing is compiled.
         """
+        if not self._takes(inputs, labels):
+            inputs = check_inputs(self.config, inputs, self.params.dtype)
+            labels = check_targets(self.config, labels, inputs.shape, self.params.dtype)
+        if inputs.shape != self._shape:
+            self._shape = inputs.shape
+            self._workspace = make_workspace(self.config, *inputs.shape[:2], self.params.dtype)
+            self._weights = check_weights(None, inputs.shape, self.params.dtype)
+        weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
         before = numba.get_num_threads()
         numba.set_num_threads(self.threads)
         try:
-            inputs = np.asarray(inputs)
-            noise = recurrent_noise(self.config, self.seed, self.k, *inputs.shape[:2], self.params.dtype)
-            loss, grads = loss_and_grads(self.config, self.params, inputs, labels, noise, weights)
-            self.adam.update(self.params, grads)
+            loss = self._model.loss_and_grads(
+                self.grads, self._workspace, self.params, inputs, labels, weights, seed=self.seed, step=self.k
+            )
+            self.adam.update(self.params, self.grads)
         finally:
             numba.set_num_threads(before)
         self.k += 1
         return loss
+
+    def _takes(self, inputs, labels):
+        """Can the kernels work on these very arrays? If not, the slow way converts them or says what is wrong."""
+        return (
+            isinstance(inputs, np.ndarray)
+            and isinstance(labels, np.ndarray)
+            and inputs.dtype == self.params.dtype
+            and labels.dtype == np.int64
+            and not self._model.squared
+            and inputs.ndim == 3
+            and inputs.shape[2] == self.config.n_in
+            and labels.shape == inputs.shape[:2]
+            and inputs.size > 0
+            and inputs.flags.carray
+            and labels.flags.carray
+            and kernels.is_clean(inputs.reshape(-1).view(self._bits), labels.reshape(-1), self.config.n_out)
+        )
 
     def compile(self, n_time, n_batch):
         """Compile what `step` needs, without changing anything."""
@@ -67,5 +103,4 @@ class Trainer:
         labels = np.zeros((n_time, n_batch), np.int64)
         if self.config.loss == "squared_error":
             labels = np.zeros((n_time, n_batch, self.config.n_out), self.params.dtype)
-        spare = Trainer(self.config, self.params.copy(), self.lr, self.seed, self.threads)
-        spare.step(inputs, labels)
+        Trainer(self.config, self.params.copy(), self.lr, self.seed, self.threads).step(inputs, labels)

@@ -29,3 +29,8 @@ def test_python_of_the_docs_runs(tmp_path, monkeypatch, capsys):
     block = next(b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "np.tanh" in b)
     exec(compile(block, "docs/verification.md", "exec"), {})
     assert capsys.readouterr().out.rstrip().endswith("PASS")
+    code, printed = re.search(
+        r"```python\n(.*?)```\n```\n(.*?)```", (ROOT / "docs/tasks.md").read_text(), re.S
+    ).groups()
+    exec(compile(code, "docs/tasks.md", "exec"), {})
+    assert capsys.readouterr().out == printed

@@ -1,0 +1,94 @@
+"""Batches prepared ahead in a worker process, for tasks that neurogym itself must draw.
+
+The same batches in the same order as without it. The worker is spawned, never forked: GNU OpenMP, which Numba's
+threads use, does not survive a fork. Imports tasks; nothing of the training.
+"""
+
+import contextlib
+import multiprocessing
+import queue
+import signal
+import traceback
+import weakref
+
+AHEAD = 8  # batches waiting in the queue: enough to ride out Dataset's refills, small in memory
+
+
+class PrefetchedStream:
+    """An iterator over `NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)`, drawn in another process.
+
+    Use it as a context manager or call `close`; it also closes when it is collected or the process ends.
+
+    Raises
+    ------
+    RuntimeError
+        From ``next``: the worker failed (its traceback is on standard error) or died.
+    """
+
+    source = "neurogym, one worker"
+
+    def __init__(self, task, batch_size, seq_len, seed, env_kwargs, n_in, n_out):
+        self.n_in, self.n_out, self.batch_size, self.seq_len = n_in, n_out, batch_size, seq_len
+        context = multiprocessing.get_context("spawn")
+        self._queue = context.Queue(AHEAD)
+        self._worker = context.Process(
+            target=_work, args=(self._queue, task, batch_size, seq_len, seed, env_kwargs), daemon=True
+        )
+        self._worker.start()
+        self._finalizer = weakref.finalize(self, _stop, self._worker, self._queue)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        while True:
+            try:
+                item = self._queue.get(timeout=1.0)
+            except queue.Empty:
+                if self._worker.is_alive():
+                    continue
+                with contextlib.suppress(queue.Empty):  # what it put just before it ended
+                    item = self._queue.get(timeout=1.0)
+                    break
+                code = self._worker.exitcode
+                raise RuntimeError(f"the worker process that draws the batches died (exit code {code})") from None
+            break
+        if isinstance(item, str):
+            self.close()
+            raise RuntimeError(f"the worker process that draws the batches failed: {item}")
+        return item
+
+    def close(self):
+        """End the worker; a second call does nothing."""
+        self._finalizer()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def _work(batches, task, batch_size, seq_len, seed, env_kwargs):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it ends this process
+    try:
+        from .tasks import NeurogymStream
+
+        for batch in NeurogymStream(task, batch_size, seq_len, seed, env_kwargs):
+            batches.put(batch)
+    except Exception as error:
+        traceback.print_exc()  # on the standard error that both share
+        batches.put(f"{type(error).__name__}: {error}")
+        batches.close()
+        batches.join_thread()
+        raise SystemExit(1) from None
+
+
+def _stop(worker, batches):
+    worker.terminate()
+    worker.join(5)
+    if worker.is_alive():
+        worker.kill()
+        worker.join()
+    batches.close()
+    batches.cancel_join_thread()

@@ -1,0 +1,70 @@
+"""Batches from a worker process: the same as without it, and no hang whatever happens to the worker."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import eirnn_np as ei
+from eirnn_np.prefetch import PrefetchedStream
+
+TASK = "GoNogo-v0"
+
+
+def test_same_batches_in_the_same_order():
+    plain = ei.make_batches(TASK, 5, 30, seed=3, source="neurogym")
+    with ei.make_batches(TASK, 5, 30, seed=3, source="neurogym", worker=True) as ahead:
+        assert (ahead.n_in, ahead.n_out, ahead.batch_size, ahead.seq_len) == (plain.n_in, plain.n_out, 5, 30)
+        for _ in range(40):
+            for a, b in zip(next(ahead), next(plain)):
+                np.testing.assert_array_equal(a, b)
+                assert a.dtype == b.dtype
+    ahead.close()  # a second time does nothing
+    assert not ahead._worker.is_alive()
+
+
+def test_what_the_replay_serves_needs_no_worker():
+    assert ei.make_batches(batch_size=2, seq_len=5, worker=True).source == "compiled"
+
+
+def test_a_worker_that_fails_says_why(capfd):
+    stream = PrefetchedStream(TASK, 2, 10, 0, {"dt": "no number"}, 3, 2)
+    with pytest.raises(RuntimeError, match=r"the worker process .* failed: \w+Error"):
+        next(stream)
+    assert "Traceback" in capfd.readouterr().err
+    assert not stream._worker.is_alive()
+
+
+def test_a_worker_that_dies_does_not_hang():
+    with ei.make_batches(TASK, 2, 10, source="neurogym", worker=True) as stream:
+        next(stream)
+        os.kill(stream._worker.pid, signal.SIGKILL)
+        started = time.monotonic()
+        with pytest.raises(RuntimeError, match=r"died \(exit code -9\)"):
+            for _ in range(100):
+                next(stream)
+        assert time.monotonic() - started < 30
+
+
+def test_ctrl_c_ends_the_command_in_one_line_and_leaves_no_process(tmp_path):
+    command = [sys.executable, "-m", "eirnn_np", "train", "--task", TASK, "--steps", "100000", "--print-every", "5"]
+    process = subprocess.Popen(
+        [*command, "--batch-size", "4", "--seq-len", "10", "--out", str(tmp_path / "run")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("Step 10,"):
+            break
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group gets it
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, (out, err)
+    assert err.count("\n") == 1
+    assert err.startswith("eirnn-np: stopped at step")
+    with pytest.raises(ProcessLookupError):  # nothing of the group is left, after a moment for Python's own helper
+        for _ in range(100):
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
