@@ -290,6 +290,27 @@ def cpu_seconds(pid):
         return 0.0
 
 
+class OtherLoad:
+    """How many cores programs other than this one and its children use, from now on; 0 where /proc does not tell."""
+
+    def __init__(self):
+        self._start = self._read()
+
+    def cores(self):
+        seconds, busy = np.subtract(self._read(), self._start)
+        return max(0.0, float(busy / seconds))
+
+    @staticmethod
+    def _read():
+        try:
+            fields = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
+        except OSError:
+            return time.perf_counter(), 0.0
+        busy = (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")  # all but idle and iowait
+        running = sum(cpu_seconds(p.pid) for p in multiprocessing.active_children())
+        return time.perf_counter(), busy - running - sum(os.times()[:4])  # that of children which ended is in [2:4]
+
+
 class Timed:
     """Base of what a worker runs: `steps(k)` does k whole training steps and waits for their end."""
 
@@ -386,7 +407,13 @@ def fill_marked(path, name, text):
 
 
 def plain_axes(axes):
-    """No box, a light grid below the data."""
+    """No box, a light grid below the data, plain numbers on logarithmic axes."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.9", lw=0.8)
     axes.set_axisbelow(True)

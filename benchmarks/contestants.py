@@ -1,8 +1,9 @@
 """The contestants of peers.py: one training step of the same network in PyTorch, JAX, BrainPy, and here.
 
 Each is built in a process of its own from (problem, batches, variant) and imports its library only then; none but
-`Ours` imports eirnn_np. A step is the whole of it: noise, forward pass, loss, backward pass, Adam, from host arrays,
-float32. `loss_and_grads` runs the code that is timed with the noise given as an array, for verification.
+`Ours` imports eirnn_np, and `Expected`, which holds what all must compute. A step is the whole of it: noise, forward
+pass, loss, backward pass, Adam, from host arrays, float32. `loss_and_grads` runs the code that is timed with the
+noise given as an array, for verification.
 Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs; weights are [to, from].
 """
 
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
-from common import Timed
+from common import Timed, make_batches, make_config
 
 W_IN, B_IN, W_REC, B_REC = "rnn.input2h.weight", "rnn.input2h.bias", "rnn.h2h.weight", "rnn.h2h.bias"
 W_OUT, B_OUT = "fc.weight", "fc.bias"
@@ -33,6 +34,34 @@ class Problem:
         mask = np.tile(np.where(np.arange(H) < self.n_exc, 1, -1).astype(np.float32), (H, 1))
         np.fill_diagonal(mask, 0)
         return mask
+
+
+class Expected:
+    """What the float64 NumPy reference computes from the same arrays: gradients of the first step, losses of n steps.
+
+    The noise of step k is that of Trainer's step k, so that `losses` is what `Ours.first_losses` must give.
+    """
+
+    def __init__(self, size, dynamics="song2016", n_steps=3):
+        import eirnn_np as ei
+
+        self.config, self.batches = make_config(size, dynamics), make_batches(size)
+        start = ei.init_params(self.config, seed=0)
+        self.problem = Problem(
+            start.state_dict(), self.config.n_exc, float(self.config.alpha[0]), float(self.config.noise_scale[0])
+        )
+        params, adam, self.losses = start.astype("float64"), ei.Adam(self.problem.lr), []
+        shape = size.n_time, size.n_batch
+        self.noise = ei.recurrent_noise(self.config, 0, 0, *shape)
+        for k, (inputs, labels) in enumerate(self.batches[:n_steps]):
+            noise = ei.recurrent_noise(self.config, 0, k, *shape)  # that of Trainer's step k
+            loss, grads = ei.loss_and_grads(self.config, params, inputs, labels, noise, backend="numpy")
+            self.losses.append(loss)
+            if k == 0:
+                self.grads = grads.state_dict()
+            adam.update(params, grads)
+        if dynamics == "brainpy":  # it has no bias on the input
+            del self.grads[B_IN]
 
 
 # --- here -------------------------------------------------------------------------------------------

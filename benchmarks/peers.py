@@ -21,7 +21,6 @@ import numpy as np
 
 HEAT_ROUNDS = 3
 PRECISION = 0.01  # rounds go on until each ratio's median is known to 1 %, three times --repeats at most
-CHECKED_STEPS = 3
 
 # name: (title, packages, class, variants); a variant's threads of None are those of --threads
 PEERS = {
@@ -34,31 +33,6 @@ PEERS = {
         {"threads": 1, "unroll": 1}, {"unroll": 1}, {"threads": 1, "unroll": 5}, {"unroll": 5}]),
     "brainpy": ("BrainPy's tutorial, jitted", ["brainpy"], "BrainPy", [{"threads": 1}, {}]),
 }  # fmt: skip
-
-
-class Expected:
-    """What the float64 NumPy reference computes from the same arrays, for one of the two dynamics."""
-
-    def __init__(self, size, dynamics):
-        import eirnn_np as ei
-
-        self.config, self.batches = common.make_config(size, dynamics), common.make_batches(size)
-        start = ei.init_params(self.config, seed=0)
-        self.problem = contestants.Problem(
-            start.state_dict(), self.config.n_exc, float(self.config.alpha[0]), float(self.config.noise_scale[0])
-        )
-        params, adam, self.losses = start.astype("float64"), ei.Adam(self.problem.lr), []
-        shape = size.n_time, size.n_batch
-        self.noise = ei.recurrent_noise(self.config, 0, 0, *shape)
-        for k, (inputs, labels) in enumerate(self.batches[:CHECKED_STEPS]):
-            noise = ei.recurrent_noise(self.config, 0, k, *shape)  # that of Trainer's step k
-            loss, grads = ei.loss_and_grads(self.config, params, inputs, labels, noise, backend="numpy")
-            self.losses.append(loss)
-            if k == 0:
-                self.grads = grads.state_dict()
-            adam.update(params, grads)
-        if dynamics == "brainpy":  # it has no bias on the input
-            del self.grads[contestants.B_IN]
 
 
 class Entry:
@@ -79,7 +53,7 @@ class Entry:
         loss, grads = self.worker.ask("loss_and_grads", *expected.batches[0], expected.noise)
         self.used = max(common.verify(name, loss, expected.losses[0]), common.verify(name, grads, expected.grads))
         if kind is contestants.Ours:  # the very code that is timed, with its own noise and Adam
-            found = self.worker.ask("first_losses", CHECKED_STEPS)
+            found = self.worker.ask("first_losses", len(expected.losses))
             self.used = max(self.used, common.verify(f"{name}, first steps", found, expected.losses))
         self.k, self.first = self.worker.ask("calibrate", sample_seconds)
         self.samples = []
@@ -104,7 +78,7 @@ def run_size(size, names, arguments):
 
     def expected(dynamics):
         if dynamics not in made:
-            made[dynamics] = Expected(size, dynamics)
+            made[dynamics] = contestants.Expected(size, dynamics)
         return made[dynamics]
 
     finalists, heats, log = {}, [], lambda text: print(text, file=sys.stderr, flush=True)
@@ -128,7 +102,7 @@ def run_size(size, names, arguments):
                 for loser in runners[1:]:
                     loser.worker.close()
             finalists[name], runners[0].samples = runners[0], []
-        peaks, entries = [], list(finalists.items())
+        peaks, entries, others = [], list(finalists.items()), common.OtherLoad()
         while True:
             peaks.append(peak.ask("measure"))
             for index in rng.permutation(len(entries)):
@@ -155,8 +129,13 @@ def run_size(size, names, arguments):
     finally:
         for worker in [peak, *(entry.worker for entry in finalists.values())]:
             worker.close()
+    if (other := others.cores()) > 0.1:
+        log(f"  warning: other programs used {other:.2f} cores meanwhile; measure again when the machine is quiet")
     sizes = {"n_hidden": size.n_hidden, "n_batch": size.n_batch, "n_time": size.n_time, "flop": size.flop}
-    return {"size": sizes, "peak": common.summary(peaks), "peak_samples": peaks, "contestants": rows, "heats": heats}
+    return {
+        "size": sizes, "other_load_cores": other, "peak": common.summary(peaks), "peak_samples": peaks,
+        "contestants": rows, "heats": heats,
+    }  # fmt: skip
 
 
 def relative_error(ratios):
@@ -177,7 +156,8 @@ def markdown(result):
         size, rows = part["size"], part["contestants"]
         parts.append(
             f"**{name}**: H {size['n_hidden']}, B {size['n_batch']}, T {size['n_time']}; "
-            f"{part['peak']['n']} rounds; FMA peak {part['peak']['median'] / 1e9:.0f} GFLOP/s"
+            f"{part['peak']['n']} rounds; FMA peak {part['peak']['median'] / 1e9:.0f} GFLOP/s; "
+            f"other programs used {part['other_load_cores']:.2f} cores"
         )
         lines = ["| | threads | ms a step | quartiles | time / ours | quartiles | share of FMA peak |"]
         lines += ["|---|---:|---:|---:|---:|---:|---:|"]

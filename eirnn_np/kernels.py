@@ -26,7 +26,7 @@ from numba.extending import intrinsic
 
 SONG, BRAINPY = 0, 1  # dynamics
 NO_NOISE, ARRAY_NOISE, MAKE_NOISE = 0, 1, 2  # where the noise comes from
-BLOCK = 32  # rows of one weight-gradient product, at least
+BLOCK = 256  # rows of one weight-gradient product, at least
 
 Workspace = namedtuple("Workspace", "wf wb rows x errs dr z soft words normals dw dx0 loss vecs")
 
@@ -295,7 +295,8 @@ def log_(x):
     q = q * z + 6.666666666666735130e-01
     h = 0.5 * f * f
     e = np.float64(np.int32(k))
-    return e * 6.93147180369123816490e-01 - ((h - (s * (h + q * z) + e * 1.90821492927058770002e-10)) - f)
+    y = e * 6.93147180369123816490e-01 - ((h - (s * (h + q * z) + e * 1.90821492927058770002e-10)) - f)
+    return y if x < 1.7e308 else x  # the bits of a NaN or an infinity are no number: hand it on
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -616,7 +617,7 @@ def make_workspace(n_time, n_batch, n_in, n_hidden, n_out, n_exc, dtype):
         return raw[skip : skip + count].reshape(shape)
 
     n_rows, n_errs = n_hidden + n_in + 1, n_hidden + n_out
-    block = min(max(1, -(-BLOCK // size)), n_time + 1)
+    block = max(2, -(-BLOCK // size))
     row = stride(max(n_rows, n_errs))
     return Workspace(
         wf=zeros(n_rows * up(n_errs)),

@@ -188,7 +188,7 @@ class KernelModel:
     def run(self, states, rates, outputs, workspace, params, inputs, noise):
         """Forward pass into states, rates (T, B, H) and outputs (T, B, O)."""
         kernels.run(
-            states, rates, outputs, workspace, kernel_array(params.flat), self.x0 if params.x0 is None else kernel_array(params.x0), self.mask,
+            states, rates, outputs, workspace, kernel_array(params.flat), self._start(params), self.mask,
             self.alpha, inputs, self.scale, noise, kernels.ARRAY_NOISE, self.n_exc, self.dynamics,
         )  # fmt: skip
 
@@ -198,7 +198,10 @@ class KernelModel:
         mode = kernels.MAKE_NOISE if noise is None else kernels.ARRAY_NOISE
         return kernels.step(
             grads.flat, self.dx0 if grads.x0 is None else grads.x0, workspace, kernel_array(params.flat),
-            self.x0 if params.x0 is None else kernel_array(params.x0), self.mask, self.alpha, inputs, labels, targets, weights,
-            self.scale, self.no_targets if noise is None else noise, mode, np.uint64(seed), step, self.n_exc,
-            self.dynamics, self.squared,
+            self._start(params), self.mask, self.alpha, inputs, labels, targets, weights, self.scale,
+            self.no_targets if noise is None else noise, mode, np.uint64(seed), step, self.n_exc, self.dynamics,
+            self.squared,
         )  # fmt: skip
+
+    def _start(self, params):
+        return self.x0 if params.x0 is None else kernel_array(params.x0)

@@ -6,6 +6,7 @@ Shapes: I inputs, H units, E excitatory units, O outputs; weights are [to, from]
 """
 
 import json
+import math
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -93,12 +94,10 @@ class ModelConfig:
             )
         if self.sigma_rec < 0:
             raise ValueError(f"sigma_rec must be 0 or more, found {self.sigma_rec!r}")
-        if np.ndim(self.tau) == 0:
-            put("tau", _finite_float("tau", self.tau))
+        if isinstance(self.tau, list | tuple) or (isinstance(self.tau, np.ndarray) and self.tau.ndim):
+            put("tau", tuple(real_array("tau", self.tau, (self.n_hidden,), np.float64).tolist()))
         else:
-            put("tau", tuple(_finite_float("tau", value) for value in self.tau))
-            if len(self.tau) != self.n_hidden:
-                raise ValueError(f"tau must be one number or {self.n_hidden} (n_hidden), found {len(self.tau)}")
+            put("tau", _finite_float("tau", self.tau))
         if self.dt <= 0 or np.min(self.tau) < self.dt:
             raise ValueError(f"dt must be above 0 and at most tau, found dt {self.dt} ms, tau {np.min(self.tau)} ms")
         for name, allowed in (("dynamics", DYNAMICS), ("loss", LOSSES)):
@@ -212,11 +211,8 @@ class Params:
     """
 
     def __init__(self, n_in, n_hidden, n_out, n_exc, dtype="float32", with_x0=False, flat=None):
-        I, H, O, E = n_in, n_hidden, n_out, n_exc
-        shapes = {"w_in": (H, I), "b_in": (H,), "w_rec": (H, H), "b_rec": (H,), "w_out": (O, E), "b_out": (O,)}
-        if with_x0:
-            shapes["x0"] = (H,)
-        size = sum(int(np.prod(shape)) for shape in shapes.values())
+        shapes = _shapes(n_in, n_hidden, n_out, n_exc, with_x0)
+        size = sum(math.prod(shape) for shape in shapes.values())
         if flat is None:
             flat = np.zeros(size, check_dtype(dtype))
         elif flat.shape != (size,):
@@ -224,7 +220,7 @@ class Params:
         self.flat, self.shapes, self.x0 = flat, shapes, None
         start = 0
         for name, shape in shapes.items():
-            stop = start + int(np.prod(shape))
+            stop = start + math.prod(shape)
             setattr(self, name, flat[start:stop].reshape(shape))
             start = stop
 
@@ -389,9 +385,16 @@ def check_dtype(dtype) -> np.dtype:
     return dtype
 
 
+def _shapes(n_in, n_hidden, n_out, n_exc, with_x0):
+    """The shapes of the parameters by name, in the order of the flat buffer."""
+    I, H, O, E = n_in, n_hidden, n_out, n_exc
+    shapes = {"w_in": (H, I), "b_in": (H,), "w_rec": (H, H), "b_rec": (H,), "w_out": (O, E), "b_out": (O,)}
+    return shapes | {"x0": (H,)} if with_x0 else shapes
+
+
 def check_params(config, params):
     """ValueError unless `params` has the shapes that `config` asks for."""
-    expected = Params.like(config).shapes
+    expected = _shapes(config.n_in, config.n_hidden, config.n_out, config.n_exc, config.train_x0)
     if params.shapes != expected:
         wrong = sorted(set(params.shapes.items()) ^ set(expected.items()))
         raise ValueError(f"params do not fit config: {', '.join(f'{n} {s}' for n, s in wrong)}")

@@ -44,7 +44,10 @@ class NeurogymStream:
 
             try:
                 self._dataset = Dataset(env, batch_size=batch_size, seq_len=seq_len)
-                # Dataset fills its cache before it can be seeded, and keeps it when it is.
+                # Dataset fills its cache before it can be seeded, from copies of one environment: what a task
+                # remembers of its trials, and a timing that is a function, would tie the streams to each other
+                # and to that first, unseeded cache. So each stream gets a new environment of its own.
+                self._dataset.envs = [make_env(task, env_kwargs) for _ in range(batch_size)]
                 self._dataset.seed(seed)
                 self._dataset._cache()
             except Exception as error:  # again, a task may raise anything
@@ -207,7 +210,8 @@ def make_env(task, env_kwargs):
             raise ValueError(f"task {task} does not start with {env_kwargs}: {_one_line(error)}") from None
     if reason:
         raise ValueError(f"task {task} does not fit: {reason}")
-    return env
+    with quiet():
+        return neurogym.make(task, **env_kwargs).unwrapped  # one that has drawn nothing yet
 
 
 def check_task_seed(seed, n_streams):

@@ -1,5 +1,7 @@
 """Trainer: one object that owns parameters, optimiser, workspace and step counter. Imports model and adam."""
 
+import math
+
 import numba
 import numpy as np
 
@@ -56,6 +58,8 @@ class Trainer:
     def step(self, inputs, labels, weights=None) -> float:
         """One training step on inputs (T, B, I) and labels (T, B); returns the loss before the update.
 
+        Where that loss is not finite there is no update: the parameters stay as they were.
+
         Arguments are as in `loss_and_grads`, checked like there; nothing has changed if one is refused.
         Arrays in the dtype of the parameters (labels int64) and in C order are used as they are. After the
         first step on a shape no array is allocated and nothing is compiled.
@@ -74,10 +78,11 @@ class Trainer:
             loss = self._model.loss_and_grads(
                 self.grads, self._workspace, self.params, inputs, labels, weights, seed=self.seed, step=self.k
             )
-            self.adam.update(self.params, self.grads)
+            if math.isfinite(loss):
+                self.adam.update(self.params, self.grads)
+                self.k += 1
         finally:
             numba.set_num_threads(before)
-        self.k += 1
         return loss
 
     def _takes(self, inputs, labels):

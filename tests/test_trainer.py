@@ -191,16 +191,12 @@ def test_batches_that_end_too_soon(problem):
         ei.train(ei.Trainer(problem.config, problem.params), iter([(problem.inputs, problem.labels)]), 3)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_BUG_a_loss_that_is_not_finite_stops_the_loop_and_names_the_step(dtype):
-    """`train` promises: "the step is named and the parameters are left as that step found them".
-
-    (reference.loss_and_output_grad warns of inf - inf, and Trainer.step updates with gradients of NaN.)
-    """
-    problem, found = make_problem(n_time=60, dtype=dtype), []
-    trainer = ei.Trainer(problem.config, problem.params, lr=1e6)
-    with pytest.raises(RunError, match="at step [2-9]: training diverged; try a smaller lr than 1e\\+06"):
-        ei.train(trainer, endless(problem), 50, lambda k, loss: found.append(bits(problem.params)))
-    assert found
-    assert np.isfinite(problem.params.flat).all()
-    assert bits(problem.params) == found[-1]
+@pytest.mark.parametrize(("dtype", "lr"), [("float32", 1e30), ("float64", 1e200)])
+def test_BUG_a_loss_that_is_not_finite_stops_the_loop_and_leaves_the_parameters(dtype, lr):
+    """`train` promises: "the step is named and the parameters are left as that step found them"."""
+    problem = make_problem(loss="squared_error", dtype=dtype)
+    found = []
+    trainer = ei.Trainer(problem.config, problem.params, lr=lr)
+    with pytest.raises(RunError, match="the loss is (inf|nan) at step 2: training diverged; try a smaller lr than 1e"):
+        ei.train(trainer, endless(problem), 50, lambda k, loss: found.append(problem.params.flat.copy()))
+    np.testing.assert_array_equal([problem.params.flat], found)

@@ -1,0 +1,125 @@
+"""The benchmarks run at toy size, and refuse to time what computes something else."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import common
+import contestants
+
+FOLDER = Path(common.__file__).parent
+
+
+def run(script, *arguments):
+    command = [sys.executable, str(FOLDER / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+
+
+def is_summary(d, n):
+    return 0 < d["low"] <= d["median"] <= d["high"] and d["n"] >= n
+
+
+def test_peers_at_toy_size(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- peers -->\nold\n<!-- /peers -->\nafter\n")
+    files = "--json", tmp_path / "peers.json", "--figure", tmp_path / "peers.png"
+    peers = "--peers", "ours", "torch"
+    run("peers.py", "--size", "toy", *peers, "--repeats", 2, "--sample-seconds", 0.002, "--threads", 1, *files)
+    result = json.loads((tmp_path / "peers.json").read_text())
+    assert result["machine"]["cpu"]
+    assert result["versions"]["torch"]
+    part = result["sizes"]["toy"]
+    assert part["size"] == {"n_hidden": 7, "n_batch": 3, "n_time": 5, "flop": 6 * 5 * 3 * 49}
+    assert is_summary(part["peak"], 2)
+    assert set(part["contestants"]) == {"ours", "torch"}
+    for row in part["contestants"].values():
+        assert len(row["samples"]) == part["peak"]["n"]
+        assert all(is_summary(row[key], 2) for key in ("seconds", "ratio", "mfu"))
+        assert 0 < row["share_of_tolerance"] < 1
+        assert row["options"]["threads"] == 1
+    assert part["contestants"]["ours"]["ratio"]["median"] == 1
+    assert (tmp_path / "peers.png").stat().st_size > 5000
+
+    run("peers.py", "--load", tmp_path / "peers.json", "--markdown", readme)
+    lines = readme.read_text().splitlines()
+    assert (lines[0], lines[1], lines[-2], lines[-1]) == ("before", "<!-- peers -->", "<!-- /peers -->", "after")
+    assert "old" not in lines
+    assert sum(line.startswith("| PyTorch") for line in lines) == 1
+
+
+def test_scaling_at_toy_size(tmp_path):
+    files = "--json", tmp_path / "scaling.json", "--figure", tmp_path / "scaling.png"
+    printed = run("scaling.py", "--quick", "--repeats", 2, "--sample-seconds", 0.002, "--threads", 1, *files).stdout
+    assert "| threads | toy |" in printed
+    result = json.loads((tmp_path / "scaling.json").read_text())
+    assert set(result["sweeps"]) == {"H", "B", "T"}
+    for sweep in result["sweeps"].values():
+        assert np.isfinite(sweep["slope"])
+        for row in sweep["rows"]:
+            assert is_summary(row["seconds"], 2)
+            assert is_summary(row["mfu"], 2)
+    for key in ("peak", "sgemm", "triad"):
+        assert is_summary(result[key], 2)
+    assert (tmp_path / "scaling.png").stat().st_size > 5000
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return contestants.Expected(common.TOY)
+
+
+def test_verify_passes_the_torch_contestants_and_ours(expected):
+    for kind in (contestants.Ours, contestants.TorchOriginal, contestants.TorchFused):
+        contestant = kind(expected.problem, expected.batches, threads=1)
+        loss, grads = contestant.loss_and_grads(*expected.batches[0], expected.noise)
+        assert common.verify(kind.__name__, loss, expected.losses[0]) < 1
+        assert common.verify(kind.__name__, grads, expected.grads) < 1
+
+
+@pytest.mark.parametrize("wrong", [1.001, 0.999, 0, -1, np.nan, np.inf])
+def test_verify_refuses_a_wrong_loss(expected, wrong):
+    loss = expected.losses[0]
+    common.verify("right", loss * (1 + 1e-6), loss)
+    with pytest.raises(common.VerificationError, match=r"loss: off by"):
+        common.verify("wrong", loss * wrong, loss)
+
+
+def test_verify_refuses_wrong_gradients_and_losses_of_steps(expected):
+    def refuse(found):
+        with pytest.raises(common.VerificationError):
+            common.verify("wrong", found, expected.grads)
+
+    grads, key = expected.grads, contestants.W_REC
+    refuse({k: 1.001 * g for k, g in grads.items()})
+    refuse(grads | {key: grads[key].T})
+    refuse(grads | {key: np.zeros_like(grads[key])})
+    refuse(grads | {key: np.full_like(grads[key], np.nan)})
+    refuse(grads | {key: grads[key][:-1]})
+    refuse({k: g for k, g in grads.items() if k != key})
+    common.verify("right", expected.losses, expected.losses)
+    with pytest.raises(common.VerificationError):
+        common.verify("Adam that does nothing", [expected.losses[0]] * 3, expected.losses)
+    with pytest.raises(common.VerificationError):
+        common.verify("too short", expected.losses[:2], expected.losses)
+
+
+def test_a_worker_that_fails_says_so():
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        common.Worker(divmod, 1, 0, threads=1)
+
+
+def test_marked_places_must_be_there(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("<!-- peers -->\n")
+    with pytest.raises(ValueError, match="expected one"):
+        common.fill_marked(path, "peers", "text")
+
+
+def test_slope_is_the_exponent():
+    x = np.array([1, 2, 5, 10])
+    assert common.slope(x, 3 * x**1.7) == pytest.approx(1.7)

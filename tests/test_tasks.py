@@ -1,0 +1,289 @@
+"""Batches and trials: neurogym's own numbers, reproducible, and refusals that say why."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import eirnn_np as ei
+from eirnn_np import tasks
+
+with tasks.quiet():
+    import neurogym
+    from neurogym.envs.registration import ALL_EXTENDED_ENVS
+
+TUTORIAL = {"dt": 20, "timing": tasks.TUTORIAL_TIMING}
+
+# Of neurogym 2.2: no ground truth, actions that are not one choice, or nothing that Dataset can do with it.
+REFUSED = {
+    "Bandit-v0",
+    "DawTwoStep-v0",
+    "EconomicDecisionMaking-v0",
+    "Null-v0",
+    "Reaching1D-v0",
+    "Reaching1DWithSelfDistraction-v0",
+    "ReachingDelayResponse-v0",
+    "SpatialSuppressMotion-v0",
+    "perceptualdecisionmaking.ibl20-v0",
+}
+
+
+def own_dataset(task, env_kwargs, batch_size, seq_len, seed):
+    """neurogym.Dataset as its documentation makes one, then seeded and its cache filled anew."""
+    with tasks.quiet():
+        dataset = neurogym.Dataset(task, env_kwargs, batch_size=batch_size, seq_len=seq_len)
+        dataset.seed(seed)
+        dataset._cache()
+    while True:
+        with tasks.quiet():
+            yield next(dataset)
+
+
+@pytest.mark.parametrize("source", ["auto", "neurogym"])
+@pytest.mark.parametrize(
+    ("task", "env_kwargs", "batch_size", "seq_len"),
+    [
+        (tasks.TUTORIAL_TASK, TUTORIAL, 16, 100),  # a cache is 15 batches
+        (tasks.TUTORIAL_TASK, {"dt": 50, "dim_ring": 4, "sigma": 0.3}, 5, 37),
+        ("ContextDecisionMaking-v0", {"dt": 20}, 11, 90),
+        ("GoNogo-v0", {}, 16, 101),
+    ],
+)
+def test_batches_are_those_of_neurogym(task, env_kwargs, batch_size, seq_len, source):
+    batches = ei.make_batches(task, batch_size, seq_len, 11, env_kwargs, source)
+    own = own_dataset(task, env_kwargs, batch_size, seq_len, 11)
+    for k in range(60):
+        inputs, labels = next(batches)
+        expected_inputs, expected_labels = next(own)
+        assert (inputs.dtype, labels.dtype) == (np.float32, np.int64)
+        assert inputs.shape == (seq_len, batch_size, batches.n_in)
+        np.testing.assert_array_equal(inputs, expected_inputs, err_msg=f"batch {k}")
+        np.testing.assert_array_equal(labels, expected_labels, err_msg=f"batch {k}")
+        assert 0 <= labels.min() <= labels.max() < batches.n_out
+
+
+def test_the_default_is_the_tutorial_s_task():
+    default, explicit = ei.make_batches(), ei.make_batches(tasks.TUTORIAL_TASK, 16, 100, 0, TUTORIAL)
+    for ours, theirs in zip(next(default), next(explicit)):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (default.n_in, default.n_out, default.batch_size, default.seq_len) == (3, 3, 16, 100)
+
+
+@pytest.mark.parametrize("source", ["auto", "neurogym"])
+def test_batches_are_arrays_of_their_own(source):
+    batches = ei.make_batches(source=source)
+    kept = [next(batches) for _ in range(3)]
+    copies = [(inputs.copy(), labels.copy()) for inputs, labels in kept]
+    for inputs, labels in kept[:2]:
+        inputs[...], labels[...] = np.nan, 7  # nor may writing into one reach another
+    for _ in range(30):
+        next(batches)
+    np.testing.assert_array_equal(kept[2][0], copies[2][0])
+    np.testing.assert_array_equal(kept[2][1], copies[2][1])
+    clean = ei.make_batches(source=source)
+    for _ in range(33):
+        expected = next(clean)
+    np.testing.assert_array_equal(next(batches)[0], next(clean)[0])
+    assert np.isfinite(expected[0]).all()
+
+
+# Dataset copies one environment for all streams. Periods given as a lambda are bound to the original: all streams
+# draw them from its generator, which make_env seeded with 0. And what else an environment remembers (its block)
+# survives `seed`, after a first cache that was not seeded.
+BUGS = {
+    "HierarchicalReasoning-v0": "not the same twice",
+    "IntervalDiscrimination-v0": "the same for all seeds",
+    "MotorTiming-v0": "not the same twice",
+    "PostDecisionWager-v0": "not the same twice",
+    "ReadySetGo-v0": "the same for all seeds",
+}
+
+
+@pytest.mark.parametrize("source", ["auto", "neurogym"])
+@pytest.mark.parametrize(
+    "task", sorted(ALL_EXTENDED_ENVS), ids=lambda task: f"{task}, BUG: {BUGS[task]}" if task in BUGS else task
+)
+def test_one_seed_is_one_stream_and_another_seed_another(task, source):
+    if task in REFUSED:
+        with pytest.raises(ValueError, match=f"task {task} does not fit"):
+            ei.make_batches(task, source=source)
+        return
+    streams = [ei.make_batches(task, 3, 60, seed, source=source) for seed in (5, 5, 6)]
+    batches = [[next(stream) for _ in range(5)] for stream in streams]
+    inputs = [np.concatenate([u for u, _ in stream]) for stream in batches]
+    labels = [np.concatenate([y for _, y in stream]) for stream in batches]
+    np.testing.assert_array_equal(inputs[0], inputs[1])
+    np.testing.assert_array_equal(labels[0], labels[1])
+    assert not (np.array_equal(inputs[0], inputs[2]) and np.array_equal(labels[0], labels[2]))
+    assert np.isfinite(inputs[0]).all()
+
+
+def test_streams_of_a_batch_are_those_of_their_seeds():
+    """Stream b is drawn with seed + b, whatever the size of the batch (of one cache at least)."""
+    wide = next(ei.make_batches(batch_size=6, seed=10))
+    for seed in (10, 13):
+        narrow = next(ei.make_batches(batch_size=3, seed=seed))
+        for ours, theirs in zip(narrow, wide):
+            np.testing.assert_array_equal(ours, theirs[:, seed - 10 : seed - 7])
+
+
+# --- trials ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["auto", "neurogym"])
+def test_trials_are_consistent_with_their_periods(source):
+    trials = ei.make_trials(tasks.TUTORIAL_TASK, 300, seed=4, source=source)
+    assert len(trials) == 300
+    lengths = {"fixation": set(), "stimulus": set(), "delay": set(), "decision": set()}
+    for inputs, labels, info, periods in trials:
+        assert (inputs.dtype, labels.dtype, inputs.shape) == (np.float32, np.int64, (len(labels), 3))
+        end = 0
+        for name in lengths:
+            start, stop = periods[name]
+            assert start == end
+            end = stop
+            lengths[name].add(stop - start)
+        assert end == len(labels)
+        (_, fixation), (_, stimulus) = periods["fixation"], periods["stimulus"]
+        np.testing.assert_array_equal(inputs[:, 0], np.arange(end) < fixation)
+        assert (inputs[:fixation, 1:] == 0).all()
+        assert (inputs[fixation:stimulus, 1:] != 0).all()
+        assert (inputs[stimulus:] == 0).all()
+        assert (labels[:stimulus] == 0).all()
+        assert (labels[stimulus:] == 1 + info["ground_truth"]).all()
+        assert info["ground_truth"] in (0, 1)
+        assert info["coh"] in (0, 6.4, 12.8, 25.6, 51.2)
+    assert lengths == {"fixation": {2, 5, 10, 20}, "stimulus": {5, 10, 20, 40}, "delay": {0}, "decision": {5}}
+
+
+def test_the_stimulus_favours_the_ground_truth():
+    trials = ei.make_trials(tasks.TUTORIAL_TASK, 2000, seed=1)
+    stimulus = [t.inputs[slice(*t.periods["stimulus"])] for t in trials]
+    for side in (0, 1):
+        for coh in (0, 25.6, 51.2):
+            chosen = [s for s, t in zip(stimulus, trials) if (t.info["ground_truth"], t.info["coh"]) == (side, coh)]
+            difference = np.concatenate(chosen)[:, 1 + side] - np.concatenate(chosen)[:, 2 - side]
+            sigma = np.sqrt(2 / 20)
+            assert abs(difference.mean() - coh / 100) < 5 * sigma / np.sqrt(len(difference))
+            np.testing.assert_allclose(difference.std(), sigma, rtol=0.05)
+
+
+@pytest.mark.parametrize("task", ["PerceptualDecisionMaking-v0", "ReadySetGo-v0", "yang19.dm1-v0", "MotorTiming-v0"])
+@pytest.mark.parametrize("source", ["auto", "neurogym"])
+def test_trials_follow_their_seed(task, source):
+    first, same, other = (ei.make_trials(task, 20, seed, source=source) for seed in (3, 3, 4))
+    for one, two in zip(first, same):
+        np.testing.assert_array_equal(one.inputs, two.inputs)
+        np.testing.assert_array_equal(one.labels, two.labels)
+        assert one.periods == two.periods
+        assert str(one.info) == str(two.info)
+    assert any(not np.array_equal(one.inputs, two.inputs) for one, two in zip(first, other))
+
+
+def test_evaluation_timing_is_500_500():
+    trials = ei.make_trials(tasks.TUTORIAL_TASK, 20, 0, tasks.evaluation_env_kwargs(tasks.TUTORIAL_TASK, None))
+    expected = {"fixation": (0, 25), "stimulus": (25, 50), "delay": (50, 50), "decision": (50, 55)}
+    assert all(trial.periods == expected for trial in trials)
+    assert tasks.evaluation_env_kwargs("GoNogo-v0", {"dt": 50}) == {"dt": 50}
+    kept = tasks.evaluation_env_kwargs(tasks.TUTORIAL_TASK, {"sigma": 2.0, "timing": {"delay": 100, "fixation": 60}})
+    assert kept["sigma"] == 2.0
+    assert kept["timing"] == {"delay": 100, **tasks.EVALUATION_TIMING}
+
+
+# --- refusals --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("PerceptualDecisionMaking", "unknown task 'PerceptualDecisionMaking'; did you mean PerceptualDecisionMaking-v0"),
+        ("yang19.dm1", r"unknown task 'yang19.dm1'; did you mean .*yang19\.dm1-v0"),
+        ("contextdecisionmaking-v0", "did you mean .*ContextDecisionMaking-v0"),
+        ("qqqq", "^unknown task 'qqqq'$"),
+        ("", "unknown task ''"),
+        (None, "unknown task None"),
+        ("ReachingDelayResponse-v0", r"ReachingDelayResponse-v0 does not fit: its actions are not one discrete .*Box"),
+        ("Bandit-v0", "Bandit-v0 does not fit: it gives no ground truth"),
+        ("EconomicDecisionMaking-v0", "EconomicDecisionMaking-v0 does not fit: it gives no ground truth"),
+        ("Reaching1D-v0", "Reaching1D-v0 does not fit: its ground truth is not one of its actions"),
+    ],
+)
+@pytest.mark.parametrize("make", [ei.make_batches, lambda task: ei.make_trials(task, 2)], ids=["batches", "trials"])
+def test_tasks_that_do_not_fit_are_refused_with_the_reason(task, message, make):
+    with pytest.raises(ValueError, match=message) as caught:
+        make(task)
+    assert "\n" not in str(caught.value)
+
+
+BAD_ENV_KWARGS = [
+    ({"colour": "red"}, "colour"),
+    ({"dt": 0}, "dt"),
+    ({"dt": 5000}, "dt longer than every period"),
+    ({"dt": "fast"}, "fast"),
+    ({"timing": 5}, "timing"),
+    ({"timing": {"stimulus": ["choice", []]}}, "stimulus"),
+    ({"timing": {"stimulus": ["gaussian", [1, 2]]}}, "gaussian"),
+    ({"sigma": "a"}, "sigma"),
+    ({"cohs": ["high"]}, "cohs"),
+    ({"dim_ring": 0}, "dim_ring"),
+    ({1: 2}, "keywords must be strings"),
+    ("dt", "env_kwargs must be a dict of keyword arguments, found str"),
+    ([("dt", 20)], "env_kwargs must be a dict"),
+]
+
+
+@pytest.mark.parametrize(("env_kwargs", "message"), BAD_ENV_KWARGS, ids=[str(case[0]) for case in BAD_ENV_KWARGS])
+@pytest.mark.parametrize("source", ["auto", "neurogym"])
+def test_bad_arguments_of_a_task(env_kwargs, message, source):
+    with pytest.raises(ValueError, match=message) as caught:
+        ei.make_batches(env_kwargs=env_kwargs, source=source)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=message):
+        ei.make_trials(tasks.TUTORIAL_TASK, 2, env_kwargs=env_kwargs, source=source)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    {
+        "batch_size": [0, -1, 1.0, True, None, "3"],
+        "seq_len": [0, -1, 1.0, True, None, "3"],
+        "seed": [-1, 0.0, True, None, 2**32, "0"],
+        "source": ["jax", None, ""],
+    }.items(),
+)
+def test_bad_arguments_of_make_batches(name, values):
+    for value in values:
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            ei.make_batches(**{name: value})
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, True, None, 2**32])
+def test_bad_seed_of_make_trials(seed):
+    with pytest.raises(ValueError, match="seed must be an integer"):
+        ei.make_trials(tasks.TUTORIAL_TASK, 2, seed)
+
+
+# --- quiet -----------------------------------------------------------------------------------------
+
+
+def test_no_warning_gets_out_and_the_filters_stay_as_they_were():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        for source in ("auto", "neurogym"):
+            next(ei.make_batches(source=source))
+            ei.make_trials("GoNogo-v0", 2, source=source)
+        with pytest.raises(ValueError, match="no ground truth"):
+            ei.make_batches("Bandit-v0")
+        assert warnings.filters == before
+        assert caught == []
+        warnings.warn("a user's own", stacklevel=1)  # is still seen
+        assert len(caught) == 1
+
+
+def test_other_generators_are_left_alone():
+    before = np.random.get_state()[1].copy()
+    for source in ("auto", "neurogym"):
+        next(ei.make_batches(source=source))
+        ei.make_trials(tasks.TUTORIAL_TASK, 5, source=source)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
