@@ -24,7 +24,14 @@ def random_grads(n, dtype="float64"):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"lr": 0.1}, {"betas": (0.0, 0.0)}, {"betas": (0.5, 0.9)}, {"eps": 1e-3}, {"lr": 3, "betas": (0, 0.99)}],
+    [
+        {},
+        {"lr": 0.1},
+        {"betas": (0.0, 0.0)},
+        {"betas": (0.5, 0.9)},
+        {"eps": 1e-3},
+        {"lr": 3, "betas": (0, 0.99)},
+    ],
 )
 def test_matches_scalar_loops(options):
     grads, params = random_grads(30), ei.init_params(SMALL, dtype="float64")

@@ -100,18 +100,21 @@ def test_performance_counts_trials():
     trials = [trial(0, 5.0), trial(0, 5.0), trial(1, 5.0), trial(1, 0.0), trial(0, 0.0)]
     found = analysis.performance(by_hand(trials, [1, 2, 2, 0, 2]))
     assert (found["n_trials"], found["n_correct"], found["accuracy"]) == (5, 2, 0.4)
-    assert [(r["coherence"], r["n_trials"], r["n_correct"]) for r in found["by_coherence"]] == [(0, 2, 0), (5, 3, 2)]
+    assert [(r["coherence"], r["n_trials"], r["n_correct"]) for r in found["by_coherence"]] == [
+        (0, 2, 0),
+        (5, 3, 2),
+    ]
     np.testing.assert_allclose(found["interval_95"], analysis.wilson_interval(2, 5))
     assert "by_coherence" not in analysis.performance(by_hand([trial(0, None), trial(1, None)], [1, 1]))
 
 
 def test_psychometric_shares():
-    trials = [trial(0, 0.0), trial(1, 0.0), trial(0, 10.0), trial(0, 10.0), trial(1, 10.0), trial(1, 10.0), trial(1, 50.0)]
+    trials = [trial(0, 0.0), trial(1, 0.0), *[trial(0, 10.0)] * 2, *[trial(1, 10.0)] * 2, trial(1, 50.0)]
     rows = analysis.psychometric(by_hand(trials, [2, 1, 1, 0, 2, 1, 2]))
     found = [(row["coherence"], row["n_trials"], row["share"]) for row in rows]
     assert found == [(-10, 2, 0.0), (0, 2, 0.5), (10, 2, 0.5), (50, 1, 1.0)]
-    for row in rows:
-        np.testing.assert_allclose(row["interval_95"], analysis.wilson_interval(row["share"] * row["n_trials"], row["n_trials"]))
+    for row, k in zip(rows, (0, 1, 1, 1)):
+        np.testing.assert_allclose(row["interval_95"], analysis.wilson_interval(k, row["n_trials"]))
     assert analysis.psychometric(by_hand([trial(0, None), trial(1, None)], [1, 2])) is None
     assert analysis.psychometric(by_hand([trial(None, 5.0)], [1])) is None
     assert analysis.psychometric(by_hand([trial(2, 5.0), trial(0, 5.0)], [1, 2])) is None  # three options
@@ -172,7 +175,12 @@ def network():
 
 def everything(evaluation):
     trials = [t.inputs.tobytes() for t in evaluation.trials]
-    return evaluation.choices.tobytes(), evaluation.targets.tobytes(), [r.tobytes() for r in evaluation.rates], trials
+    return (
+        evaluation.choices.tobytes(),
+        evaluation.targets.tobytes(),
+        [r.tobytes() for r in evaluation.rates],
+        trials,
+    )
 
 
 @pytest.mark.parametrize("env_kwargs", [None, tasks.default_env_kwargs(PDM, None)], ids=["500/500", "training timing"])

@@ -186,8 +186,7 @@ def test_bad_configuration_names_the_argument(name, values):
 
 
 @pytest.mark.parametrize("tau", [np.full((7, 1), 100.0), [[100.0], [100.0, 100.0]]], ids=["column", "ragged"])
-def test_BUG_tau_of_a_wrong_shape_names_tau(tau):
-    """params.py tests np.ndim(tau) and then float(value): a DeprecationWarning, and NumPy's own message."""
+def test_tau_of_a_wrong_shape_names_tau(tau):
     with pytest.raises(ValueError, match=r"\btau\b"):
         ei.ModelConfig(**SMALL, tau=tau)
 
@@ -203,7 +202,13 @@ def test_configuration_takes_numpy_numbers_and_a_tau_for_each_unit():
 
 def test_configurations_that_differ_are_not_equal():
     config = ei.ModelConfig(**SMALL)
-    others = ({"n_in": 3}, {"tau": 99}, {"dynamics": "brainpy"}, {"train_x0": True}, {"mask": np.ones((7, 7))})
+    others = (
+        {"n_in": 3},
+        {"tau": 99},
+        {"dynamics": "brainpy"},
+        {"train_x0": True},
+        {"mask": np.ones((7, 7))},
+    )
     for change in others:
         assert config != ei.ModelConfig(**{**SMALL, **change})
     assert config == ei.ModelConfig(**SMALL, mask=ei.sign_mask(config))
@@ -317,7 +322,7 @@ FOREIGN = {
     "impossible field": {"metadata": config_dict(e_ratio=1.5)},
     "another size": {"metadata": config_dict(n_hidden=8)},
     "another number of excitatory units": {"metadata": config_dict(e_ratio=0.5)},
-    "BUG: a size beyond all memory": {"metadata": config_dict(n_hidden=2**24 - 1)},  # MemoryError in check_params
+    "a size beyond all memory": {"metadata": config_dict(n_hidden=2**24 - 1)},
     "trained start without its tensor": {"metadata": config_dict(train_x0=True)},
     "a tensor too many": {"tensors": {"extra": np.zeros(3)}},
     "tensor of a wrong shape": {"tensors": {"fc.bias": np.zeros(5)}},

@@ -87,23 +87,10 @@ def test_batches_are_arrays_of_their_own(source):
     assert np.isfinite(expected[0]).all()
 
 
-# Dataset copies one environment for all streams. Periods given as a lambda are bound to the original: all streams
-# draw them from its generator, which make_env seeded with 0. And what else an environment remembers (its block)
-# survives `seed`, after a first cache that was not seeded.
-BUGS = {
-    "HierarchicalReasoning-v0": "not the same twice",
-    "IntervalDiscrimination-v0": "the same for all seeds",
-    "MotorTiming-v0": "not the same twice",
-    "PostDecisionWager-v0": "not the same twice",
-    "ReadySetGo-v0": "the same for all seeds",
-}
-
-
 @pytest.mark.parametrize("source", ["auto", "neurogym"])
-@pytest.mark.parametrize(
-    "task", sorted(ALL_EXTENDED_ENVS), ids=lambda task: f"{task}, BUG: {BUGS[task]}" if task in BUGS else task
-)
+@pytest.mark.parametrize("task", sorted(ALL_EXTENDED_ENVS))
 def test_one_seed_is_one_stream_and_another_seed_another(task, source):
+    """Also where an environment remembers its trials or draws its timing from a function (MotorTiming-v0)."""
     if task in REFUSED:
         with pytest.raises(ValueError, match=f"task {task} does not fit"):
             ei.make_batches(task, source=source)
@@ -196,13 +183,19 @@ def test_evaluation_timing_is_500_500():
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        ("PerceptualDecisionMaking", "unknown task 'PerceptualDecisionMaking'; did you mean PerceptualDecisionMaking-v0"),
+        (
+            "PerceptualDecisionMaking",
+            "unknown task 'PerceptualDecisionMaking'; did you mean PerceptualDecisionMaking-v0",
+        ),
         ("yang19.dm1", r"unknown task 'yang19.dm1'; did you mean .*yang19\.dm1-v0"),
         ("contextdecisionmaking-v0", "did you mean .*ContextDecisionMaking-v0"),
         ("qqqq", "^unknown task 'qqqq'$"),
         ("", "unknown task ''"),
         (None, "unknown task None"),
-        ("ReachingDelayResponse-v0", r"ReachingDelayResponse-v0 does not fit: its actions are not one discrete .*Box"),
+        (
+            "ReachingDelayResponse-v0",
+            r"ReachingDelayResponse-v0 does not fit: its actions are not one discrete .*Box",
+        ),
         ("Bandit-v0", "Bandit-v0 does not fit: it gives no ground truth"),
         ("EconomicDecisionMaking-v0", "EconomicDecisionMaking-v0 does not fit: it gives no ground truth"),
         ("Reaching1D-v0", "Reaching1D-v0 does not fit: its ground truth is not one of its actions"),

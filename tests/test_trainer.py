@@ -93,7 +93,10 @@ def test_learns_from_neurogym(seed):
     (With lr 3e-3 the mean of the last 50 losses comes to 0.30-0.33 of the entropy; with 1e-3 it would to 0.65.)
     """
     config = ei.ModelConfig()
-    trainer, batches = ei.Trainer(config, ei.init_params(config, seed), lr=3e-3, seed=seed), ei.make_batches(seed=seed)
+    trainer, batches = (
+        ei.Trainer(config, ei.init_params(config, seed), lr=3e-3, seed=seed),
+        ei.make_batches(seed=seed),
+    )
     losses, counts = [], np.zeros(3)
     for _ in range(400):
         inputs, labels = next(batches)
@@ -175,7 +178,10 @@ def endless(problem):
 def test_the_loop_takes_steps_and_tells_of_each(problem):
     other, seen = make_problem(), []
     losses, seconds = ei.train(
-        ei.Trainer(problem.config, problem.params), endless(problem), 5, lambda k, loss: seen.append((k, loss))
+        ei.Trainer(problem.config, problem.params),
+        endless(problem),
+        5,
+        lambda k, loss: seen.append((k, loss)),
     )
     by_hand = ei.Trainer(other.config, other.params)
     expected = [by_hand.step(other.inputs, other.labels) for _ in range(5)]
@@ -192,7 +198,7 @@ def test_batches_that_end_too_soon(problem):
 
 
 @pytest.mark.parametrize(("dtype", "lr"), [("float32", 1e30), ("float64", 1e200)])
-def test_BUG_a_loss_that_is_not_finite_stops_the_loop_and_leaves_the_parameters(dtype, lr):
+def test_a_loss_that_is_not_finite_stops_the_loop_and_leaves_the_parameters(dtype, lr):
     """`train` promises: "the step is named and the parameters are left as that step found them"."""
     problem = make_problem(loss="squared_error", dtype=dtype)
     found = []

@@ -1,0 +1,60 @@
+"""Each numbered equation of docs/derivation.md is in the code that implements it, and no other number is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent.parent
+EQUATIONS = [*(f"F{n}" for n in range(1, 9)), *(f"B{n}" for n in range(1, 13))]
+
+# Which files, taken together, must carry which numbers.
+WHERE = {
+    "the reference": (["reference.py"], EQUATIONS),
+    "the kernels": (
+        ["kernels.py", "model.py"],
+        [*(f"F{n}" for n in range(1, 8)), *(f"B{n}" for n in range(1, 11))],
+    ),
+}
+
+
+def numbers(text):
+    """The numbers that mark lines: (F4), (F6, B1), (F2-F5). A reference to sections, (F1)-(F5), does not count."""
+    text = re.sub(r"\*{0,2}\([FB]\d+\)\*{0,2}\s*(-|–|to)\s*\*{0,2}\([FB]\d+\)", "", text)
+    found = set()
+    for tag in re.findall(r"\(([FB]\d+(?:(?:-|, )[FB]\d+)*)\)", text):
+        for part in tag.split(", "):
+            first, last = part.split("-")[0], part.split("-")[-1]
+            assert first[0] == last[0], tag
+            found |= {f"{first[0]}{n}" for n in range(int(first[1:]), int(last[1:]) + 1)}
+    return found
+
+
+def source(name):
+    return (HERE / "eirnn_np" / name).read_text()
+
+
+def test_numbers_are_read_as_they_are_written():
+    text = "(F1)-(F5), **(B1)** to **(B12)**, (F8)\nx = y  # (B3) (B4)\n  (B6-B8)\n(F6, B1), p(B11, 3), 0x(F1F)"
+    assert numbers(text) == {"F8", "B3", "B4", "B6", "B7", "B8", "F6", "B1"}
+
+
+def test_the_derivation_numbers_each_equation_once():
+    text = (HERE / "docs" / "derivation.md").read_text()
+    formulas = re.findall(
+        r"^    +\S.*\s{2,}\(([FB]\d+)\)$", text, re.M
+    )  # a formula is indented, its number ends the line
+    assert sorted(formulas) == sorted(EQUATIONS)
+    assert numbers(text) == set(EQUATIONS)
+
+
+@pytest.mark.parametrize("part", WHERE)
+def test_the_code_carries_the_numbers(part):
+    files, expected = WHERE[part]
+    found = set().union(*(numbers(source(name)) for name in files))
+    assert set(expected) - found == set()
+
+
+def test_the_code_has_no_number_that_the_derivation_lacks():
+    for path in sorted((HERE / "eirnn_np").glob("*.py")):
+        assert numbers(path.read_text()) <= set(EQUATIONS), path.name

@@ -1,0 +1,103 @@
+"""The micro-kernel by itself against NumPy, at all remainders of its tile; exp and log against the C library."""
+
+import math
+
+import numpy as np
+import pytest
+from numba import njit
+
+from eirnn_np import kernels
+
+
+@njit
+def call_product(c, ldc, a, lda, ska, b, ldb, m, n, vecs):
+    kernels.product(c, 0, ldc, a, 0, lda, ska, b, 0, ldb, m, n, vecs)
+
+
+@njit
+def call_product_add(c, ldc, a, lda, ska, b, ldb, m, n, vecs):
+    kernels.product_add(c, 0, ldc, a, 0, lda, ska, b, 0, ldb, m, n, vecs)
+
+
+def in_order(a, b, start):
+    """sum_k a[i, k] b[k, j] with k in order, one rounding a step, in exact arithmetic before it."""
+    total = start.astype(a.dtype).copy()
+    wide = np.float64 if a.dtype == np.float32 else np.longdouble
+    for k in range(a.shape[1]):
+        total = (wide(total) + wide(a[:, k : k + 1]) * wide(b[k])).astype(a.dtype)
+    return total
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_product_at_all_remainders(dtype):
+    lanes = 64 // np.dtype(dtype).itemsize
+    rng = np.random.default_rng(0)
+    for m in range(1, 10):
+        for vecs in range(1, 10):
+            for n in (1, 2, 7):
+                a = rng.normal(size=(m, n + 1)).astype(dtype)[:, :n]
+                b = rng.normal(size=(n, vecs * lanes)).astype(dtype)
+                start = rng.normal(size=(m, vecs * lanes)).astype(dtype)
+                full = np.ascontiguousarray(a.base) if a.base is not None else a
+                plain, added = start.copy(), start.copy()
+                call_product(plain, vecs * lanes, full, n + 1, 1, b, vecs * lanes, m, n, vecs)
+                call_product_add(added, vecs * lanes, full, n + 1, 1, b, vecs * lanes, m, n, vecs)
+                tolerance = 20 * n * np.finfo(dtype).eps
+                np.testing.assert_allclose(plain, a.astype(float) @ b, rtol=0, atol=tolerance)
+                np.testing.assert_allclose(added, start + a.astype(float) @ b, rtol=0, atol=tolerance)
+                if dtype == "float32":  # in float64 the product of two float32 is exact: the FMA's own rounding
+                    np.testing.assert_array_equal(plain, in_order(a, b, np.zeros_like(start)))
+                    np.testing.assert_array_equal(added, in_order(a, b, start))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_product_of_a_transposed_matrix_and_of_packed_panels(dtype):
+    lanes = 64 // np.dtype(dtype).itemsize
+    rng = np.random.default_rng(1)
+    m, n, vecs = 6, 9, 7
+    a = rng.normal(size=(n, m)).astype(dtype)  # read by columns: lda 1, ska m
+    b = rng.normal(size=(n, vecs * lanes)).astype(dtype)
+    packed, first = [], 0
+    while first < vecs:
+        width = kernels.panel(vecs - first)
+        packed.append(b[:, first * lanes : (first + width) * lanes].ravel())
+        first += width
+    c, plain = np.zeros((2, m, vecs * lanes), dtype)
+    call_product(c, vecs * lanes, a, 1, m, np.concatenate(packed), 0, m, n, vecs)
+    call_product(plain, vecs * lanes, a, 1, m, b, vecs * lanes, m, n, vecs)
+    np.testing.assert_array_equal(c, plain)
+    np.testing.assert_allclose(c, a.T.astype(float) @ b, atol=100 * np.finfo(dtype).eps)
+
+
+@njit
+def exp_all(out, x):
+    for i in range(x.size):
+        out[i] = kernels.exp_(x[i])
+
+
+@njit
+def log_all(out, x):
+    for i in range(x.size):
+        out[i] = kernels.log_(x[i])
+
+
+def test_exp_and_log():
+    x = np.concatenate([-np.logspace(-18, 2.8, 20001), [0.0]])
+    out = np.empty_like(x)
+    exp_all(out, x)
+    np.testing.assert_allclose(out, np.exp(x), rtol=4e-15)
+    assert out[-1] == 1
+    y = np.concatenate([np.logspace(-300, 300, 20001), 1 + np.linspace(-0.3, 0.4, 2001)])
+    out = np.empty_like(y)
+    log_all(out, y)
+    np.testing.assert_allclose(out, [math.log(v) for v in y], rtol=1e-15, atol=3e-16)
+
+
+def test_exp_and_log_hand_on_what_is_not_a_number():
+    out = np.empty(2)
+    log_all(out, np.array([np.nan, np.inf]))
+    assert np.isnan(out[0])
+    assert out[1] == np.inf
+    exp_all(out, np.array([np.nan, -np.inf]))
+    assert np.isnan(out[0])
+    assert out[1] < 1e-300

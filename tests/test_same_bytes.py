@@ -1,0 +1,47 @@
+"""Training is a pure function to the bit: of its inputs, not of the CPU or the number of threads."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import same_bytes
+
+# sha256 (first 32 digits) of the parameters after 200 steps; see same_bytes.py. A change of these is a change of
+# the arithmetic: say so in the CHANGELOG.
+DIGESTS = {"float32": "e1fd5a9ed1ffe7f3ead18883bbf418ea", "float64": "e977986eca94c3e64b25a2f51c46cfb3"}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", DIGESTS)
+def test_committed_digest_for_any_number_of_threads(dtype, threads):
+    assert same_bytes.digest(same_bytes.final_params(dtype, threads=threads)) == DIGESTS[dtype]
+
+
+def test_the_digest_sees_a_single_bit():
+    params = same_bytes.final_params("float32")
+    params.flat.view("int32")[17] ^= 1
+    assert same_bytes.digest(params) != DIGESTS["float32"]
+
+
+@pytest.mark.skipif(os.uname().machine not in ("x86_64", "amd64"), reason="names of x86 CPUs")
+def test_committed_digest_compiled_for_other_cpus():
+    """AVX-512, AVX2, and neither AVX nor FMA, where llvm.fma becomes the C library's fmaf: in child processes."""
+    cases = {"skylake-avx512": ["float32"], "haswell": ["float32", "float64"], "nehalem": ["float32", "float64"]}
+    flags = Path("/proc/cpuinfo").read_text() if os.path.exists("/proc/cpuinfo") else ""
+    if "avx512f" not in flags:
+        del cases["skylake-avx512"]
+    if " avx2" not in flags:
+        del cases["haswell"]
+    running = {}
+    for cpu, dtypes in cases.items():  # side by side: most of the time is compilation
+        variables = {**os.environ, "NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "+sse2"}
+        running[cpu] = subprocess.Popen(
+            [sys.executable, same_bytes.__file__, *dtypes],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables,
+        )  # fmt: skip
+    for cpu, process in running.items():
+        out, err = process.communicate(timeout=280)
+        assert process.returncode == 0, err
+        assert dict(line.split() for line in out.splitlines()) == {d: DIGESTS[d] for d in cases[cpu]}, cpu
