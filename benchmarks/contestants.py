@@ -248,13 +248,14 @@ class TorchFused(Timed):
 
 
 class Jax(Timed):
-    """lax.scan with optax Adam in one jitted call whose state is donated; `unroll` is that of scan.
+    """lax.scan with optax Adam in one jitted call whose state is donated; autodiff does the gradients.
 
-    Input currents, noise and effective weights are made before the scan. XLA's own generator ("rbg") was slower than
-    the default for the noise.
+    The effective weights and the noise are made before the scan; with `hoist` so are the input currents, which is
+    faster at the tutorial's size and slower above it. Tried and slower: XLA's own generator ("rbg"), noise drawn inside
+    the scan, r beside x in the carry, jax.checkpoint.
     """
 
-    def __init__(self, problem, batches, threads, unroll=1):
+    def __init__(self, problem, batches, threads, hoist=True):
         import jax
         import jax.numpy as jnp
         import optax
@@ -262,18 +263,16 @@ class Jax(Timed):
         alpha, n_exc, mask, H = problem.alpha, problem.n_exc, jnp.array(problem.mask), len(problem.state[B_REC])
 
         def loss(p, inputs, labels, noise):
-            w = (alpha * jnp.abs(p[W_REC]) * mask).T
-            current = inputs @ (alpha * p[W_IN]).T + alpha * (p[B_IN] + p[B_REC]) + noise
+            w, w_in, b = (alpha * jnp.abs(p[W_REC]) * mask).T, alpha * p[W_IN].T, alpha * (p[B_IN] + p[B_REC])
+            scanned = (inputs @ w_in + b + noise,) if hoist else (inputs, noise)
 
-            def cell(carry, now):
-                x, r = carry
-                x = (1 - alpha) * x + now + r @ w
-                r = jax.nn.relu(x)
-                return (x, r), r
+            def cell(x, now):
+                current = now[0] if hoist else now[0] @ w_in + b + now[1]
+                x = (1 - alpha) * x + current + jax.nn.relu(x) @ w
+                return x, x
 
-            zero = jnp.zeros(current.shape[1:])
-            rates = jax.lax.scan(cell, (zero, zero), current, unroll=unroll)[1]
-            outputs = rates[:, :, :n_exc] @ p[W_OUT].T + p[B_OUT]
+            states = jax.lax.scan(cell, jnp.zeros((inputs.shape[1], H)), scanned)[1]
+            outputs = jax.nn.relu(states)[:, :, :n_exc] @ p[W_OUT].T + p[B_OUT]
             return optax.softmax_cross_entropy_with_integer_labels(outputs, labels).mean()
 
         optimiser = optax.adam(problem.lr)

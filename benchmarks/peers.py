@@ -30,7 +30,7 @@ PEERS = {
     "torch-fast": ("PyTorch, the fastest we found", ["torch"], "TorchFused", [
         {"threads": 1, "core": "manual"}, {"core": "manual"}, {"threads": 1, "core": "compile"}, {"core": "compile"}]),
     "jax": ("JAX, lax.scan, jitted", ["jax", "optax"], "Jax", [
-        {"threads": 1, "unroll": 1}, {"unroll": 1}, {"threads": 1, "unroll": 5}, {"unroll": 5}]),
+        {"threads": 1, "hoist": True}, {"hoist": True}, {"threads": 1, "hoist": False}, {"hoist": False}]),
     "brainpy": ("BrainPy's tutorial, jitted", ["brainpy"], "BrainPy", [{"threads": 1}, {}]),
 }  # fmt: skip
 

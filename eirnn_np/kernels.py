@@ -1,13 +1,11 @@
 """Numba kernels of one training step: noise, forward, loss, backward, Adam.
 
 Imports numpy, numba and llvmlite only; takes arrays and scalars that the caller has validated. Every result is a pure
-function to the bit of its inputs: on any CPU, for any number of threads. So there is no fastmath, no BLAS, no libm;
-sums
+function to the bit of its inputs: on any CPU, for any number of threads. So there is no fastmath, no BLAS, no libm; sums
 have one fixed order, and products add over k in order by explicit fused multiply-adds.
 
 Shapes: T time steps, B trials, I inputs, H units, E excitatory units (the read-out sees units 0..E-1), O outputs.
-The batch is cut into C chunks of at most N trials (a function of B and H alone); a chunk runs all of forward, loss
-and
+The batch is cut into C chunks of at most N trials (a function of B and H alone); a chunk runs all of forward, loss and
 backward alone. In a chunk, row s (0..T) of trial b is
     rows_s = [r_s, u_{s+1}, 1]         (H + I + 1)      errs_s = [dx_{s+1}, dz_s]       (H + O)
 so that three products are the whole of the work:
@@ -26,26 +24,24 @@ from numba.extending import intrinsic
 
 SONG, BRAINPY = 0, 1  # dynamics
 NO_NOISE, ARRAY_NOISE, MAKE_NOISE = 0, 1, 2  # where the noise comes from
-BLOCK = 256  # rows of one weight-gradient product, at least
+BLOCK = 128  # rows of one weight-gradient product, at least
 
-Workspace = namedtuple("Workspace", "wf wb rows x errs dr z soft words normals dw dx0 loss vecs")
+Workspace = namedtuple("Workspace", "wf wb vecs rows x errs dr z soft words normals dw dx0 loss block")
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The micro-kernel: the one place where LLVM IR is written
 
 
 @intrinsic(prefer_literal=True)
-def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, keep):
-    """c[i, v] = (c[i, v] if keep else 0) + sum_k a[i, k] b[k, v], k = 0 .. n-1 in order, by FMA.
+def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs):
+    """c[i, v] += sum_k a[i, k] b[k, v], k = 0 .. n-1 in order, by FMA.
 
-    i < rows; v runs over vecs vectors of 64 bytes; rows, vecs and keep are literals, so that the tile lives in
-    registers.
-    Addresses are counted in elements: c0 + i ldc + v, a0 + i lda + k ska, b0 + k ldb + v. LLVM splits the vectors
-    where
+    i < rows; v runs over vecs vectors of 64 bytes; rows and vecs are literals, so that the tile lives in registers.
+    Addresses are counted in elements: c0 + i ldc + v, a0 + i lda + k ska, b0 + k ldb + v. LLVM splits the vectors where
     the machine has narrower ones; the order of the sums, so each bit of the result, stays.
     """
     i64 = types.int64
-    sig = types.void(c, i64, i64, a, i64, i64, i64, b, i64, i64, i64, rows, vecs, keep)
+    sig = types.void(c, i64, i64, a, i64, i64, i64, b, i64, i64, i64, rows, vecs)
 
     def codegen(context, bld, sig, args):
         nrow, nvec = rows.literal_value, vecs.literal_value
@@ -54,7 +50,7 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, keep
         size = sig.args[0].dtype.bitwidth // 8
         lanes, scalar = 64 // size, context.get_data_type(sig.args[0].dtype)
         vec, int32, int64 = ir.VectorType(scalar, lanes), ir.IntType(32), ir.IntType(64)
-        name = f"llvm.fma.v{lanes}f{8 * size}"
+        name = "llvm.fma.v%df%d" % (lanes, 8 * size)
         fma = bld.module.globals.get(name) or ir.Function(bld.module, ir.FunctionType(vec, [vec] * 3), name)
         undef, zeros = ir.Constant(vec, ir.Undefined), ir.Constant(ir.VectorType(int32, lanes), [0] * lanes)
         cells = [(i, v) for i in range(nrow) for v in range(nvec)]
@@ -64,10 +60,7 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, keep
 
         crow = [bld.add(c0, bld.mul(int64(i), ldc)) for i in range(nrow)]
         arow = [bld.gep(a, [bld.add(a0, bld.mul(int64(i), lda))]) for i in range(nrow)]
-        start = [
-            bld.load(pointer(c, crow[i], v), align=size) if keep.literal_value else ir.Constant(vec, [0.0] * lanes)
-            for i, v in cells
-        ]
+        start = [bld.load(pointer(c, crow[i], v), align=size) for i, v in cells]
         before, head, body, done = [bld.block] + [bld.append_basic_block("tile." + s) for s in ("head", "body", "done")]
         bld.branch(head)
         bld.position_at_end(head)
@@ -99,57 +92,46 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, keep
     return sig, codegen
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, error_model="numpy")
 def panel(vecs):
     """Width of the next panel, at most 4 vectors, when vecs are left: 5 is 3 + 2, not 4 + 1."""
     panels = (vecs + 3) // 4
     return (vecs + panels - 1) // panels
 
 
-def _strip(vecs, keep):
-    @njit
-    def strip(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n):
-        i = 0
-        while i + 4 <= m:
-            tile(c, c0 + i * ldc, ldc, a, a0 + i * lda, lda, ska, b, b0, ldb, n, 4, vecs, keep)
-            i += 4
-        if i + 2 <= m:
-            tile(c, c0 + i * ldc, ldc, a, a0 + i * lda, lda, ska, b, b0, ldb, n, 2, vecs, keep)
-            i += 2
-        if i < m:
-            tile(c, c0 + i * ldc, ldc, a, a0 + i * lda, lda, ska, b, b0, ldb, n, 1, vecs, keep)
-
-    return strip
+@njit(forceinline=True, error_model="numpy")
+def strip(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
+    """One panel: tiles of four rows, then two, then one."""
+    i = 0
+    while i + 4 <= m:
+        tile(c, c0 + i * ldc, ldc, a, a0 + i * lda, lda, ska, b, b0, ldb, n, 4, vecs)
+        i += 4
+    if i + 2 <= m:
+        tile(c, c0 + i * ldc, ldc, a, a0 + i * lda, lda, ska, b, b0, ldb, n, 2, vecs)
+        i += 2
+    if i < m:
+        tile(c, c0 + i * ldc, ldc, a, a0 + i * lda, lda, ska, b, b0, ldb, n, 1, vecs)
 
 
-def _product(keep):
-    strip1, strip2, strip3, strip4 = (_strip(v, keep) for v in (1, 2, 3, 4))
+@njit(error_model="numpy")
+def product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
+    """c (m, vecs) += a (m, n) b (n, vecs), addressed as in tile. ldb = 0: b is packed, panel after panel, each (n, width)."""
+    lanes = 64 // c.itemsize
+    while vecs > 0:
+        v = panel(vecs)
+        ld = ldb if ldb else v * lanes
+        if v == 4:
+            strip(c, c0, ldc, a, a0, lda, ska, b, b0, ld, m, n, 4)
+        elif v == 3:
+            strip(c, c0, ldc, a, a0, lda, ska, b, b0, ld, m, n, 3)
+        elif v == 2:
+            strip(c, c0, ldc, a, a0, lda, ska, b, b0, ld, m, n, 2)
+        else:
+            strip(c, c0, ldc, a, a0, lda, ska, b, b0, ld, m, n, 1)
+        c0 += v * lanes
+        b0 += v * lanes if ldb else v * lanes * n
+        vecs -= v
 
-    @njit
-    def product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
-        lanes, first = 64 // c.itemsize, 0
-        while vecs > 0:
-            v = panel(vecs)
-            at = b0 + (first if ldb else first * n)
-            ld = ldb if ldb else v * lanes
-            if v == 4:
-                strip4(c, c0 + first, ldc, a, a0, lda, ska, b, at, ld, m, n)
-            elif v == 3:
-                strip3(c, c0 + first, ldc, a, a0, lda, ska, b, at, ld, m, n)
-            elif v == 2:
-                strip2(c, c0 + first, ldc, a, a0, lda, ska, b, at, ld, m, n)
-            else:
-                strip1(c, c0 + first, ldc, a, a0, lda, ska, b, at, ld, m, n)
-            first += v * lanes
-            vecs -= v
-
-    return product
-
-
-# product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs): c (m, vecs) = a (m, n) b (n, vecs); offsets as in
-# tile.
-# ldb = 0 says that b is packed: panel after panel, each (n, width).
-product, product_add = _product(0), _product(1)
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Noise: Philox4x32-10 (Salmon et al. 2011) and Box-Muller, a pure function of (seed, step, t, trial, unit)
@@ -157,7 +139,7 @@ product, product_add = _product(0), _product(1)
 LOW = np.uint64(0xFFFFFFFF)
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, error_model="numpy")
 def philox_round(x0, x1, x2, x3, k0, k1):
     """One round; each word sits in the low half of 64 bits."""
     p0, p1 = np.uint64(0xD2511F53) * x0, np.uint64(0xCD9E8D57) * x2
@@ -165,7 +147,7 @@ def philox_round(x0, x1, x2, x3, k0, k1):
     return (p1 >> s) ^ x1 ^ k0, p1 & LOW, (p0 >> s) ^ x3 ^ k1, p0 & LOW
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, error_model="numpy")
 def philox(x0, x1, x2, x3, k0, k1):
     """Ten rounds, written out: LLVM does not vectorise over lanes around an inner loop."""
     a, b = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -182,7 +164,7 @@ def philox(x0, x1, x2, x3, k0, k1):
     return philox_round(x0, x1, x2, x3, (k0 + u(9) * a) & LOW, (k1 + u(9) * b) & LOW)
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, error_model="numpy")
 def box_muller(w0, w1):
     """Two normals of two words, in float32: sqrt(-2 ln u) (cos, sin)(2 pi w1 / 2^32), u = w0 2^-32 + 2^-33."""
     f32, i32, u32 = np.float32, np.int32, np.uint32
@@ -212,49 +194,35 @@ def box_muller(w0, w1):
     return radius * x, radius * y
 
 
-@njit
-def normal_rows(normals, words, c, b0, m, n_hidden, seed, step, t, shared):
-    """normals[c, b, :H] for trials b0 .. b0+m-1 (shared: all of them trial 0) at time t. Also writes lanes H .. 64
-    ceil(H/64).
+@njit(error_model="numpy")
+def normal_rows(normals, words, b0, m, n_hidden, seed, step, t, shared):
+    """normals[b, i] of trials b0 .. b0+m-1 (shared: each is trial 0) at time t; also writes i up to the next multiple of 32.
 
-    Two loops: the latencies of one loop over both parts are twice what a core can overlap.
+    Two loops: the latencies of one loop over both parts are more than a core can overlap.
     """
-    k0, k1 = np.uint64(seed) & LOW, np.uint64(seed) >> np.uint64(32)
-    s = np.uint64(step) & LOW
+    k0, k1, s = np.uint64(seed) & LOW, np.uint64(seed) >> np.uint64(32), np.uint64(step) & LOW
     for b in range(m):
         trial = np.uint64(0 if shared else b0 + b)
         for g in range((n_hidden + 63) // 64):
             for lane in range(16):
                 w0, w1, w2, w3 = philox(np.uint64(g * 16 + lane), trial, np.uint64(t), s, k0, k1)
-                words[c, b, g * 64 + lane] = np.uint32(w0)
-                words[c, b, g * 64 + 16 + lane] = np.uint32(w1)
-                words[c, b, g * 64 + 32 + lane] = np.uint32(w2)
-                words[c, b, g * 64 + 48 + lane] = np.uint32(w3)
+                words[b, g * 64 + lane] = np.uint32(w0)
+                words[b, g * 64 + 16 + lane] = np.uint32(w1)
+                words[b, g * 64 + 32 + lane] = np.uint32(w2)
+                words[b, g * 64 + 48 + lane] = np.uint32(w3)
     for b in range(m):
         for g in range((n_hidden + 31) // 32):
             for lane in range(16):
-                x, y = box_muller(words[c, b, g * 32 + lane], words[c, b, g * 32 + 16 + lane])
-                normals[c, b, g * 32 + lane] = x
-                normals[c, b, g * 32 + 16 + lane] = y
-
-
-@njit(parallel=True, cache=True)
-def noise_fill(out, normals, words, scale, seed, step, shared):
-    """out[t, b, i] = scale[i] normal(seed, step, t, b or 0, i): the bits that the step makes on its way. out (T, B,
-    H)."""
-    n_time, n_batch, n_hidden = out.shape
-    for t in prange(n_time):
-        for b in range(n_batch):
-            normal_rows(normals, words, t, b, 1, n_hidden, seed, step, t, shared)
-            for i in range(n_hidden):
-                out[t, b, i] = scale[i] * normals[t, 0, i]
+                x, y = box_muller(words[b, g * 32 + lane], words[b, g * 32 + 16 + lane])
+                normals[b, g * 32 + lane] = x
+                normals[b, g * 32 + 16 + lane] = y
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # exp and log in plain float64 arithmetic, for the loss
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, error_model="numpy")
 def exp_(x):
     """exp(x) for x <= 0 to 1e-15 or so: 2^k exp(y), |y| <= ln(2) / 2, by its Taylor series."""
     x = -700.0 if x < -700.0 else x  # a NaN stays one
@@ -278,7 +246,7 @@ def exp_(x):
     return q * np.int64(power).view(np.float64)
 
 
-@njit(forceinline=True)
+@njit(forceinline=True, error_model="numpy")
 def log_(x):
     """ln(x) for normal x > 0: k ln 2 + 2 atanh(f / (2 + f)), the series of fdlibm."""
     bits = np.float64(x).view(np.int64)
@@ -296,295 +264,307 @@ def log_(x):
     h = 0.5 * f * f
     e = np.float64(np.int32(k))
     y = e * 6.93147180369123816490e-01 - ((h - (s * (h + q * z) + e * 1.90821492927058770002e-10)) - f)
-    return y if x < 1.7e308 else x  # the bits of a NaN or an infinity are no number: hand it on
+    return y if x < 1.7e308 else x  # hands on NaN and infinity
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# One chunk
+# One chunk. Its arrays are rows of ws, flat; every row of units in them is `stride` long.
 
 
-@njit
-def pack_weights(ws, params, mask, alpha, scale, noise_mode, n_in, n_out, n_exc, dynamics):
-    """wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out] and wb = [a W_rec; W_out 0], in panels.      (F1)"""
-    H, K = mask.shape[0], mask.shape[0] + n_in + 1
-    lanes, one = 64 // ws.wf.itemsize, ws.wf.dtype.type(1)
-    i_bin, i_rec = H * n_in, H * n_in + H
-    i_brec, i_out = i_rec + H * H, i_rec + H * H + H
-    i_bout = i_out + n_out * n_exc
-    vecs, first = (H + n_out + lanes - 1) // lanes, 0
-    while vecs > 0:
+@njit(error_model="numpy")
+def split(flat, I, H, E, O):
+    """Views w_in (H, I), b_in (H,), w_rec (H, H), b_rec (H,), w_out (O, E), b_out (O,) of the flat buffer."""
+    b_in = H * I
+    w_rec = b_in + H
+    b_rec = w_rec + H * H
+    w_out = b_rec + H
+    b_out = w_out + O * E
+    return (
+        flat[:b_in].reshape((H, I)),
+        flat[b_in:w_rec],
+        flat[w_rec:b_rec].reshape((H, H)),
+        flat[b_rec:w_out],
+        flat[w_out:b_out].reshape((O, E)),
+        flat[b_out : b_out + O],
+    )
+
+
+@njit(error_model="numpy")
+def pack_units(wf, wb, q, params, mask, alpha, I, E, O, dynamics):
+    """Columns of wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out] and rows of wb = [a W_rec; W_out 0] that belong to the
+    q-th vector of units.  (F1)"""
+    H, lanes = mask.shape[0], 64 // wf.itemsize
+    w_in, b_in, w_rec, b_rec, w_out, b_out = split(params, I, H, E, O)
+    first, end, K = q * lanes, min(q * lanes + lanes, H + O), H + I + 1
+    vecs, p0 = (H + O + lanes - 1) // lanes, 0
+    while p0 + panel(vecs) <= q:
+        p0, vecs = p0 + panel(vecs), vecs - panel(vecs)
+    width = panel(vecs) * lanes
+    to = wf[p0 * lanes * K :][: K * width].reshape((K, width))[:, first - p0 * lanes :]
+    vecs, j0 = (H + lanes - 1) // lanes, 0
+    while vecs > 0:  # columns j0 .. j1-1: a panel of wb
         width = panel(vecs) * lanes
-        at = first * K
-        for i in range(first, min(first + width, H)):
-            o = at + i - first
-            for j in range(H):
-                ws.wf[o + j * width] = alpha[i] * (abs(params[i_rec + i * H + j]) * mask[i, j])
-            for j in range(n_in):
-                ws.wf[o + (H + j) * width] = alpha[i] * params[i * n_in + j]
-            bias = params[i_brec + i] if dynamics == BRAINPY else params[i_brec + i] + params[i_bin + i]
-            ws.wf[o + (H + n_in) * width] = alpha[i] * bias
-        for i in range(max(first, H), min(first + width, H + n_out)):
-            o = at + i - first
-            for j in range(n_exc):
-                ws.wf[o + j * width] = params[i_out + (i - H) * n_exc + j]
-            ws.wf[o + (H + n_in) * width] = params[i_bout + i - H]
+        j1 = min(j0 + width, H)
+        by = wb[j0 * (H + O) :][: (H + O) * width].reshape((H + O, width))
+        for i in range(first, end):
+            if i < H:
+                for j in range(j1 - j0):
+                    by[i, j] = alpha[i] * (abs(w_rec[i, j0 + j]) * mask[i, j0 + j])
+            else:
+                for j in range(min(j1, E) - j0):
+                    by[i, j] = w_out[i - H, j0 + j]
+        for j in range(j1 - j0):
+            for i in range(first, end):
+                to[j0 + j, i - first] = by[i, j]
+        j0 += width
         vecs -= width // lanes
-        first += width
-    K = H + n_out
-    vecs, first = (H + lanes - 1) // lanes, 0
-    while vecs > 0:
-        width = panel(vecs) * lanes
-        last = min(first + width, H)
-        for i in range(H):
-            o, p = first * K + i * width - first, i_rec + i * H
-            for j in range(first, last):
-                ws.wb[o + j] = alpha[i] * (abs(params[p + j]) * mask[i, j])
-        for i in range(n_out):
-            o, p = first * K + (H + i) * width - first, i_out + i * n_exc
-            for j in range(first, min(last, n_exc)):
-                ws.wb[o + j] = params[p + j]
-        vecs -= width // lanes
-        first += width
-    for i in range(H):
-        ws.vecs[0, i] = 1 - alpha[i]
-        ws.vecs[1, i] = scale[i] if noise_mode == MAKE_NOISE else one
+    for i in range(first, end):
+        if i < H:
+            for j in range(I):
+                to[H + j, i - first] = alpha[i] * w_in[i, j]
+            to[H + I, i - first] = alpha[i] * (b_rec[i] if dynamics == BRAINPY else b_rec[i] + b_in[i])
+        else:
+            to[H + I, i - first] = b_out[i - H]
 
 
-@njit
+@njit(error_model="numpy")
 def forward_chunk(
-    ws, c, b0, m, x_start, inputs, noise, noise_mode, seed, step, n_hidden, n_out, dynamics, states, keep_states
+    rows,
+    x,
+    normals,
+    flat_x,
+    flat_normals,
+    words,
+    z,
+    wf,
+    leak,
+    gain,
+    b0,
+    x_start,
+    inputs,
+    noise,
+    noise_mode,
+    seed,
+    step,
+    dynamics,
+    states,
 ):
-    """x_{s+1} = (1-a) x_s + noise_{s+1} + a c_{s+1}; r = max(x, 0); z_s, for trials b0 .. b0+m-1.  (F2-F5)
+    """x_{s+1} = (1-a) x_s + noise_{s+1} + a c_{s+1}; r_s = max(x_s, 0); z_s; for trials b0 .. b0+m-1.  (F2-F5)
 
-    Writes ws.rows, ws.z and, if asked to, states (T, B, H).
+    Writes rows (T+1, m stride), z (O, T, m) and, unless it is empty, states (T, B, H); x and normals (m, stride) are work.
     """
-    n_time, n_in = inputs.shape[0], inputs.shape[2]
-    H, O = n_hidden, n_out
-    rows, x, nrm, z, leak, gain = ws.rows, ws.x, ws.normals, ws.z, ws.vecs[0], ws.vecs[1]
-    zero = x.dtype.type(0)
-    lanes = 64 // x.itemsize
-    vecs = (H + O + lanes - 1) // lanes
-    width, stride = vecs * lanes, rows.shape[2]
+    T, I, H, O = inputs.shape[0], inputs.shape[2], x_start.size, z.shape[0]
+    m, stride = x.shape
+    lanes, zero = 64 // x.itemsize, x.dtype.type(0)
+    flat_normals[:] = zero
+    flat_x[:] = zero
     for b in range(m):
         for i in range(H):
-            x[c, b, i] = x_start[i]
-            nrm[c, b, i] = 0
-    for s in range(n_time + 1):
-        if s < n_time:
-            if noise_mode == MAKE_NOISE:
-                normal_rows(nrm, ws.words, c, b0, m, H, seed, step, s, dynamics == BRAINPY)
-            elif noise_mode == ARRAY_NOISE:
-                for b in range(m):
-                    for i in range(H):
-                        nrm[c, b, i] = noise[s, b0 + b, i]
-        for b in range(m):
-            k = s * m + b
-            if s > 1:
+            x[b, i] = x_start[i]
+    for s in range(T + 1):
+        if s > 1:
+            for b in range(m):
                 for o in range(O):
-                    z[c, o, k - 2 * m] = x[c, b, H + o]
-            if keep_states and s > 0:
+                    z[o, s - 2, b] = x[b, H + o]
+        if s > 0 and states.size > 0:
+            for b in range(m):
                 for i in range(H):
-                    states[s - 1, b0 + b, i] = x[c, b, i]
-            for i in range(width):
-                v = x[c, b, i]
-                r = zero if v <= zero else v  # (F4)
-                rows[c, k, i] = r
-                x[c, b, i] = leak[i] * (r if dynamics == BRAINPY else v) + gain[i] * nrm[c, b, i]
-            for i in range(n_in):
-                rows[c, k, H + i] = inputs[s, b0 + b, i] if s < n_time else zero
-            rows[c, k, H + n_in] = 1
-        product_add(
-            x,
-            c * x.shape[1] * x.shape[2],
-            x.shape[2],
-            rows,
-            (c * rows.shape[1] + s * m) * stride,
-            stride,
-            1,
-            ws.wf,
-            0,
-            0,
-            m,
-            H + n_in + 1,
-            vecs,
-        )
+                    states[s - 1, b0 + b, i] = x[b, i]
+        if s < T and noise_mode == MAKE_NOISE:
+            normal_rows(normals, words, b0, m, H, seed, step, s, dynamics == BRAINPY)
+        elif s < T and noise_mode == ARRAY_NOISE:
+            for b in range(m):
+                for i in range(H):
+                    normals[b, i] = noise[s, b0 + b, i]
+        for i in range(m * stride):
+            v = flat_x[i]
+            r = zero if v <= zero else v  # (F4)
+            rows[s, i] = r
+            flat_x[i] = leak[i] * (r if dynamics == BRAINPY else v) + gain[i] * flat_normals[i]
+        for b in range(m):
+            for i in range(I):
+                rows[s, b * stride + H + i] = inputs[s, b0 + b, i] if s < T else zero
+            rows[s, b * stride + H + I] = 1
+        product(x, 0, stride, rows, s * m * stride, stride, 1, wf, 0, 0, m, H + I + 1, (H + O + lanes - 1) // lanes)
     for b in range(m):
         for o in range(O):
-            z[c, o, (n_time - 1) * m + b] = x[c, b, H + o]
+            z[o, T - 1, b] = x[b, H + o]
 
 
-@njit
-def cross_entropy(z, soft, c, b0, m, labels, weights):
-    """L_c = sum_tb w nll(softmax(z), label), returned; z[c] becomes dz = w (softmax - onehot).  (F6, B1)"""
-    n_time, n_out = labels.shape[0], z.shape[1]
-    n = n_time * m
-    top, total, picked, label, weight = soft[c, 0], soft[c, 1], soft[c, 2], soft[c, 3], soft[c, 4]
-    for t in range(n_time):
+@njit(error_model="numpy")
+def cross_entropy(z, soft, b0, m, labels, weights):
+    """L_c = sum_tb w nll(softmax(z), label), returned; z becomes dz = w (softmax - onehot).  (F6, B1)"""
+    T, O = labels.shape[0], z.shape[0]
+    n = T * m
+    top, total, picked, label, weight = soft[0], soft[1], soft[2], soft[3], soft[4]
+    for t in range(T):
         for b in range(m):
             label[t * m + b] = labels[t, b0 + b]
             weight[t * m + b] = weights[t, b0 + b]
     for i in range(n):
-        top[i] = z[c, 0, i]
-        picked[i] = z[c, 0, i]
+        top[i] = z[0, i]
+        picked[i] = z[0, i]
         total[i] = 0
-    for o in range(1, n_out):
+    for o in range(1, O):
         for i in range(n):
-            v = np.float64(z[c, o, i])
+            v = np.float64(z[o, i])
             top[i] = v if v > top[i] else top[i]
             picked[i] = v if label[i] == o else picked[i]
-    for o in range(n_out):
+    for o in range(O):
         for i in range(n):
-            e = exp_(z[c, o, i] - top[i])
-            z[c, o, i] = e
+            e = exp_(z[o, i] - top[i])
+            z[o, i] = e
             total[i] += e
     for i in range(n):
         picked[i] = weight[i] * (log_(total[i]) + (top[i] - picked[i]))
         total[i] = weight[i] / total[i]
-    for o in range(n_out):
+    for o in range(O):
         for i in range(n):
-            z[c, o, i] = z[c, o, i] * total[i] - (weight[i] if label[i] == o else 0.0)
+            z[o, i] = z[o, i] * total[i] - (weight[i] if label[i] == o else 0.0)
     loss = 0.0
     for i in range(n):
         loss += picked[i]
     return loss
 
 
-@njit
-def squared_error(z, c, b0, m, targets, weights):
-    """L_c = sum_tb w / O sum_o (z - y)^2, returned; z[c] becomes dz = 2 w / O (z - y)."""
-    n_time, n_out = weights.shape[0], z.shape[1]
+@njit(error_model="numpy")
+def squared_error(z, b0, targets, weights):
+    """L_c = sum_tb w / O sum_o (z - y)^2, returned; z (O, T, m) becomes dz = 2 w / O (z - y)."""
+    O, T, m = z.shape
     loss = 0.0
-    for t in range(n_time):
+    for t in range(T):
         for b in range(m):
-            w = weights[t, b0 + b] / n_out
-            for o in range(n_out):
-                d = z[c, o, t * m + b] - targets[t, b0 + b, o]
+            w = np.float64(weights[t, b0 + b]) / O
+            for o in range(O):
+                d = np.float64(z[o, t, b]) - targets[t, b0 + b, o]
                 loss += w * d * d
-                z[c, o, t * m + b] = 2 * w * d
+                z[o, t, b] = 2 * w * d
     return loss
 
 
-@njit
-def backward_chunk(ws, c, m, n_time, n_in, n_hidden, n_out, dynamics):
-    """dr_s = errs_s wb; dx_s = dr_s (x_s > 0) + (1-a) dx_{s+1}; dw += errs^T rows every few steps.  (B2-B6)
+@njit(error_model="numpy")
+def backward_chunk(dw, dx0, rows, errs, dx, dr, z, wb, leak, I, H, dynamics):
+    """dr_s = errs_s wb; dx_s = dr_s (x_s > 0) + (1-a) dx_{s+1}; dw += errs^T rows, a block of steps at a time.  (B2-B6)
 
-    Writes ws.dw[c] (without a) and ws.dx0[c].
+    Writes dw (H+O, stride), without the factor a, and dx0 (H,); errs (block, m stride), dx and dr (m stride) are work.
     """
-    H, O = n_hidden, n_out
-    rows, errs, dr, z, leak, dw = ws.rows, ws.errs, ws.dr, ws.z, ws.vecs[0], ws.dw
-    lanes = 64 // dr.itemsize
-    vecs, vecs_dw = (H + lanes - 1) // lanes, (H + n_in + lanes) // lanes
-    width, stride, stride_e = vecs * lanes, rows.shape[2], errs.shape[2]
-    block = errs.shape[1] // dr.shape[1]
-    zero = dr.dtype.type(0)
-    for i in range(dw.shape[1]):
+    O, T, m = z.shape
+    stride, block, n = dw.shape[1], errs.shape[0], dr.size
+    lanes, zero = 64 // dr.itemsize, dr.dtype.type(0)
+    for i in range(H + O):
         for j in range(stride):
-            dw[c, i, j] = 0
-    slot = block - 1
-    for b in range(m):
-        for i in range(H):
-            errs[c, slot * m + b, i] = 0
-    done = 0
-    for s in range(n_time, -1, -1):
-        for b in range(m):
-            for o in range(O):
-                errs[c, slot * m + b, H + o] = z[c, o, (s - 1) * m + b] if s > 0 else zero
-        product(
-            dr,
-            c * dr.shape[1] * dr.shape[2],
-            dr.shape[2],
-            errs,
-            (c * errs.shape[1] + slot * m) * stride_e,
-            stride_e,
-            1,
-            ws.wb,
-            0,
-            0,
-            m,
-            H + O,
-            vecs,
-        )
-        done += 1
-        if done == block or s == 0:
-            product_add(
+            dw[i, j] = zero
+    slot = block - 1  # of errs_s; runs down with s, from block - 1 to 0 and round
+    for i in range(n):
+        dx[i] = zero
+        dr[i] = zero
+        errs[slot, i] = zero
+    for s in range(T, -1, -1):
+        if s > 0:
+            for b in range(m):
+                for o in range(O):
+                    errs[slot, b * stride + H + o] = z[o, s - 1, b]
+        product(dr, 0, stride, errs, slot * n, stride, 1, wb, 0, 0, m, H + O, (H + lanes - 1) // lanes)
+        if slot == 0 or s == 0:
+            product(
                 dw,
-                c * dw.shape[1] * stride,
+                0,
                 stride,
                 errs,
-                (c * errs.shape[1] + slot * m) * stride_e,
+                slot * n,
                 1,
-                stride_e,
+                stride,
                 rows,
-                (c * rows.shape[1] + s * m) * stride,
+                s * n,
                 stride,
                 H + O,
-                done * m,
-                vecs_dw,
+                (block - slot) * m,
+                (H + I + lanes) // lanes,
             )
-        into = slot - 1
-        if done == block:
-            into, done = block - 1, 0
-        for b in range(m):
-            k, p, q = s * m + b, slot * m + b, into * m + b
+        slot = slot - 1 if slot > 0 else block - 1
+        for i in range(n):
+            keep = leak[i] * dx[i]
             if dynamics == BRAINPY:
-                for i in range(width):
-                    errs[c, q, i] = dr[c, b, i] + leak[i] * errs[c, p, i] if rows[c, k, i] > zero else zero
+                v = dr[i] + keep if rows[s, i] > zero else zero  # (B3)
             else:
-                for i in range(width):
-                    errs[c, q, i] = (dr[c, b, i] if rows[c, k, i] > zero else zero) + leak[i] * errs[c, p, i]
-        slot = into
+                v = (dr[i] if rows[s, i] > zero else zero) + keep
+            dx[i] = v
+            errs[slot, i] = v
+            dr[i] = zero
     for i in range(H):
-        v = errs[c, slot * m, i]
+        v = dx[i]
         for b in range(1, m):
-            v += errs[c, slot * m + b, i]
-        ws.dx0[c, i] = v
+            v += dx[b * stride + i]
+        dx0[i] = v
 
 
-@njit
-def gather(grads, dx_start, ws, params, mask, alpha, chunks, n_in, n_out, n_exc, dynamics, lo, hi):
-    """Rows lo .. hi-1 of the gradients: chunks added in order, then a, M sign(theta).    (B4-B7)"""
-    H, dw = mask.shape[0], ws.dw
-    n = dw.shape[2]
-    i_bin, i_rec = H * n_in, H * n_in + H
-    i_brec, i_out = i_rec + H * H, i_rec + H * H + H
-    i_bout = i_out + n_out * n_exc
-    for i in range(lo, hi):
-        for c in range(1, chunks):
-            for j in range(n):
-                dw[0, i, j] += dw[c, i, j]
-        if i < H:
-            p = i_rec + i * H
-            for j in range(H):
-                v = alpha[i] * dw[0, i, j] * mask[i, j]
-                theta = params[p + j]
-                grads[p + j] = v if theta > 0 else (-v if theta < 0 else 0 * v)
-            for j in range(n_in):
-                grads[i * n_in + j] = alpha[i] * dw[0, i, H + j]
-            db = alpha[i] * dw[0, i, H + n_in]
-            grads[i_brec + i] = db
-            grads[i_bin + i] = 0 if dynamics == BRAINPY else db
-            v = ws.dx0[0, i]
-            for c in range(1, chunks):
-                v += ws.dx0[c, i]
-            dx_start[i] = v
-        else:
-            o = i - H
-            for j in range(n_exc):
-                grads[i_out + o * n_exc + j] = dw[0, i, j]
-            grads[i_bout + o] = dw[0, i, H + n_in]
-
-
-@njit
-def step_chunk(
-    ws, c, b0, m, x_start, inputs, labels, targets, weights, noise, noise_mode, seed, step_no, H, O, dynamics, squared
-):
+@njit(error_model="numpy")
+def chunk(ws, c, b0, m, x_start, inputs, labels, targets, weights, noise, noise_mode, seed, step, dynamics, squared):
     """All of one chunk. A function of its own: Numba's parfors drop stores to the arrays of a named tuple."""
-    forward_chunk(ws, c, b0, m, x_start, inputs, noise, noise_mode, seed, step_no, H, O, dynamics, noise, False)
+    stride, T, O = ws.dw.shape[2], inputs.shape[0], ws.dw.shape[1] - x_start.size
+    n = m * stride
+    rows, errs = ws.rows[c, : (T + 1) * n].reshape((T + 1, n)), ws.errs[c, : ws.block[0] * n].reshape((ws.block[0], n))
+    x, normals = ws.x[c, :n], ws.normals[c, :n]
+    z = ws.z[c, : O * T * m]
+    z3 = z.reshape((O, T, m))
+    leak, gain = ws.vecs[0, :n], ws.vecs[1, :n]
+    forward_chunk(
+        rows,
+        x.reshape((m, stride)),
+        normals.reshape((m, stride)),
+        x,
+        normals,
+        ws.words[c],
+        z3,
+        ws.wf,
+        leak,
+        gain,
+        b0,
+        x_start,
+        inputs,
+        noise,
+        noise_mode,
+        seed,
+        step,
+        dynamics,
+        noise[:0],
+    )
     if squared:
-        ws.loss[c, 0] = squared_error(ws.z, c, b0, m, targets, weights)
+        ws.loss[c, 0] = squared_error(z3, b0, targets, weights)
     else:
-        ws.loss[c, 0] = cross_entropy(ws.z, ws.soft, c, b0, m, labels, weights)
-    backward_chunk(ws, c, m, inputs.shape[0], inputs.shape[2], H, O, dynamics)
+        ws.loss[c, 0] = cross_entropy(z.reshape((O, T * m)), ws.soft[c], b0, m, labels, weights)
+    backward_chunk(
+        ws.dw[c], ws.dx0[c], rows, errs, x, ws.dr[c, :n], z3, ws.wb, leak, inputs.shape[2], x_start.size, dynamics
+    )
+
+
+@njit(error_model="numpy")
+def gather_units(grads, dx_start, lo, hi, dw, dx0, params, mask, alpha, I, E, O, dynamics):
+    """Gradients of units (from H on: outputs) lo .. hi-1: the chunks added in order, then a and M sign(theta).  (B4-B7)"""
+    H, zero = mask.shape[0], dw.dtype.type(0)
+    theta = split(params, I, H, E, O)[2]
+    w_in, b_in, w_rec, b_rec, w_out, b_out = split(grads, I, H, E, O)
+    for i in range(lo, hi):
+        for c in range(1, dw.shape[0]):
+            for j in range(H + I + 1):
+                dw[0, i, j] += dw[c, i, j]
+        if i >= H:
+            for j in range(E):
+                w_out[i - H, j] = dw[0, i, j]
+            b_out[i - H] = dw[0, i, H + I]
+            continue
+        a = alpha[i]
+        for j in range(H):
+            v = a * dw[0, i, j] * mask[i, j]
+            w_rec[i, j] = v if theta[i, j] > zero else (-v if theta[i, j] < zero else zero)
+        for j in range(I):
+            w_in[i, j] = a * dw[0, i, H + j]
+        b_rec[i] = a * dw[0, i, H + I]
+        b_in[i] = zero if dynamics == BRAINPY else b_rec[i]
+        v = dx0[0, i]
+        for c in range(1, dx0.shape[0]):
+            v += dx0[c, i]
+        dx_start[i] = v
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -597,18 +577,15 @@ def chunk_count(n_batch, n_hidden):
 
 
 def make_workspace(n_time, n_batch, n_in, n_hidden, n_out, n_exc, dtype):
-    """Every array that a step needs, padded, zeroed and aligned to 64 bytes. It may be used for one step at a
-    time."""
+    """Every array that a step needs, padded, zeroed and aligned to 64 bytes. It may be used for one step at a time."""
     dtype = np.dtype(dtype)
     lanes = 64 // dtype.itemsize
     chunks = chunk_count(n_batch, n_hidden)
     size = -(-n_batch // chunks)
+    block = -(-BLOCK // size)
 
     def up(n, to=lanes):
         return -(-n // to) * to
-
-    def stride(n):  # not a multiple of 512 bytes: such rows would share few cache sets
-        return up(n) + (lanes if up(n) * dtype.itemsize % 512 == 0 else 0)
 
     def zeros(*shape, kind=dtype):
         count = int(np.prod(shape))
@@ -617,27 +594,40 @@ def make_workspace(n_time, n_batch, n_in, n_hidden, n_out, n_exc, dtype):
         return raw[skip : skip + count].reshape(shape)
 
     n_rows, n_errs = n_hidden + n_in + 1, n_hidden + n_out
-    block = max(2, -(-BLOCK // size))
-    row = stride(max(n_rows, n_errs))
+    stride = max(up(n_rows), up(n_errs), up(n_hidden, 32))
+    if stride * dtype.itemsize % 512 == 0:  # such rows would share few sets of the L1 cache
+        stride += lanes
+    row = size * stride
     return Workspace(
         wf=zeros(n_rows * up(n_errs)),
         wb=zeros(n_errs * up(n_hidden)),
-        rows=zeros(chunks, (n_time + 1) * size, row),
-        x=zeros(chunks, size, stride(n_errs)),
-        errs=zeros(chunks, block * size, stride(n_errs)),
-        dr=zeros(chunks, size, stride(n_hidden)),
-        z=zeros(chunks, n_out, n_time * size),
+        vecs=zeros(2, row),
+        rows=zeros(chunks, (n_time + 1) * row),
+        x=zeros(chunks, row),
+        errs=zeros(chunks, block * row),
+        dr=zeros(chunks, row),
+        z=zeros(chunks, n_out * n_time * size),
         soft=zeros(chunks, 5, n_time * size, kind=np.float64),
         words=zeros(chunks, size, up(n_hidden, 64), kind=np.uint32),
-        normals=zeros(chunks, size, max(up(n_hidden, 64), up(n_errs))),
-        dw=zeros(chunks, n_errs, row),
+        normals=zeros(chunks, row),
+        dw=zeros(chunks, n_errs, stride),
         dx0=zeros(chunks, up(n_hidden)),
         loss=zeros(chunks, 8, kind=np.float64),
-        vecs=zeros(2, up(n_errs)),
+        block=np.array([block]),
     )
 
 
-@njit(parallel=True, cache=True)
+@njit(error_model="numpy")
+def begin(ws, alpha, scale, noise_mode):
+    """vecs = [1 - a, scale], one copy for each trial of a chunk."""
+    H, stride = alpha.size, ws.dw.shape[2]
+    for b in range(ws.vecs.shape[1] // stride):
+        for i in range(H):
+            ws.vecs[0, b * stride + i] = 1 - alpha[i]
+            ws.vecs[1, b * stride + i] = scale[i] if noise_mode == MAKE_NOISE else 1
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
 def step(
     grads,
     dx_start,
@@ -659,24 +649,25 @@ def step(
     dynamics,
     squared,
 ):
-    """Loss and gradients of one batch; returns the loss. grads and params are flat: w_in b_in w_rec b_rec w_out
-    b_out ...
+    """Loss and gradients of one batch; returns the loss. grads and params are flat: w_in b_in w_rec b_rec w_out b_out ...
 
-    x_start (H,) is x_0 and dx_start (H,) its gradient, out. mask (H, H), alpha (H,), inputs (T, B, I), labels (T, B)
-    or targets (T, B, O), weights (T, B), scale (H,), noise (T, B, H) if noise_mode says so. In parallel: chunk c is
-    the one writer of all [c] in ws.
+    x_start (H,) is x_0, dx_start (H,) its gradient, out. mask (H, H), alpha (H,), inputs (T, B, I), labels (T, B) or targets (T, B, O), weights (T, B), scale (H,), noise (T, B, H)
+    if noise_mode says so. In parallel: panels, then chunks, then units; each has one writer.
     """
-    n_batch, n_in = inputs.shape[1], inputs.shape[2]
-    H, O, chunks = mask.shape[0], ws.z.shape[1], ws.z.shape[0]
-    pack_weights(ws, params, mask, alpha, scale, noise_mode, n_in, O, n_exc, dynamics)
+    B, I = inputs.shape[1], inputs.shape[2]
+    H, O, chunks = mask.shape[0], ws.dw.shape[1] - mask.shape[0], ws.z.shape[0]
+    lanes = 64 // ws.wf.itemsize
+    groups = (H + O + lanes - 1) // lanes
+    begin(ws, alpha, scale, noise_mode)
+    for q in prange(groups):
+        pack_units(ws.wf, ws.wb, q, params, mask, alpha, I, n_exc, O, dynamics)
     for c in prange(chunks):
-        b0 = c * n_batch // chunks
-        m = (c + 1) * n_batch // chunks - b0
-        step_chunk(
+        b0 = c * B // chunks
+        chunk(
             ws,
             c,
             b0,
-            m,
+            (c + 1) * B // chunks - b0,
             x_start,
             inputs,
             labels,
@@ -686,50 +677,128 @@ def step(
             noise_mode,
             seed,
             step_no,
-            H,
-            O,
             dynamics,
             squared,
         )
-    gather(grads, dx_start, ws, params, mask, alpha, chunks, n_in, O, n_exc, dynamics, 0, H + O)
+    for q in prange(groups):
+        gather_units(
+            grads,
+            dx_start,
+            q * lanes,
+            min(q * lanes + lanes, H + O),
+            ws.dw,
+            ws.dx0,
+            params,
+            mask,
+            alpha,
+            I,
+            n_exc,
+            O,
+            dynamics,
+        )
     loss = 0.0
     for c in range(chunks):
         loss += ws.loss[c, 0]
     return loss
 
 
-@njit
-def copy_run(ws, c, b0, m, rates, outputs):
-    """Rates (T, B, H) and outputs (T, B, O) of a chunk, out of the workspace."""
-    n_time, H, O = rates.shape[0], rates.shape[2], outputs.shape[2]
-    for t in range(n_time):
+@njit(error_model="numpy")
+def noise_row(out, normals, words, scale, t, b, seed, step, shared):
+    normal_rows(normals.reshape((1, normals.size)), words, b, 1, scale.size, seed, step, t, shared)
+    for i in range(scale.size):
+        out[t, b, i] = scale[i] * normals[i]
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def noise_fill(out, normals, words, scale, seed, step, shared):
+    """out[t, b, i] = scale[i] normal(seed, step, t, b or 0, i), the noise that the step makes on its way. out (T, B, H).
+
+    normals (T, 64 ceil(H/64)) and words (T, 1, 64 ceil(H/64)) are work.
+    """
+    for t in prange(out.shape[0]):
+        for b in range(out.shape[1]):
+            noise_row(out, normals[t], words[t], scale, t, b, seed, step, shared)
+
+
+@njit(error_model="numpy")
+def forward_only(ws, c, b0, m, x_start, inputs, noise, noise_mode, dynamics, states, rates, outputs):
+    """The forward pass of a chunk, and its rates and outputs out of the workspace."""
+    stride, T, O, H = ws.dw.shape[2], inputs.shape[0], outputs.shape[2], x_start.size
+    n = m * stride
+    rows, x, normals = ws.rows[c, : (T + 1) * n].reshape((T + 1, n)), ws.x[c, :n], ws.normals[c, :n]
+    z = ws.z[c, : O * T * m].reshape((O, T, m))
+    forward_chunk(
+        rows,
+        x.reshape((m, stride)),
+        normals.reshape((m, stride)),
+        x,
+        normals,
+        ws.words[c],
+        z,
+        ws.wf,
+        ws.vecs[0, :n],
+        ws.vecs[1, :n],
+        b0,
+        x_start,
+        inputs,
+        noise,
+        noise_mode,
+        np.uint64(0),
+        0,
+        dynamics,
+        states,
+    )
+    for t in range(T):
         for b in range(m):
             for i in range(H):
-                rates[t, b0 + b, i] = ws.rows[c, (t + 1) * m + b, i]
+                rates[t, b0 + b, i] = rows[t + 1, b * stride + i]
             for o in range(O):
-                outputs[t, b0 + b, o] = ws.z[c, o, t * m + b]
+                outputs[t, b0 + b, o] = z[o, t, b]
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, error_model="numpy")
 def run(states, rates, outputs, ws, params, x_start, mask, alpha, inputs, scale, noise, noise_mode, n_exc, dynamics):
     """The forward pass alone: states and rates (T, B, H), outputs (T, B, O), out."""
-    n_batch, n_in = inputs.shape[1], inputs.shape[2]
-    H, O, chunks = mask.shape[0], ws.z.shape[1], ws.z.shape[0]
-    pack_weights(ws, params, mask, alpha, scale, noise_mode, n_in, O, n_exc, dynamics)
+    B, I, H, O = inputs.shape[1], inputs.shape[2], mask.shape[0], outputs.shape[2]
+    lanes, chunks = 64 // ws.wf.itemsize, ws.z.shape[0]
+    begin(ws, alpha, scale, noise_mode)
+    for q in prange((H + O + lanes - 1) // lanes):
+        pack_units(ws.wf, ws.wb, q, params, mask, alpha, I, n_exc, O, dynamics)
     for c in prange(chunks):
-        b0 = c * n_batch // chunks
-        m = (c + 1) * n_batch // chunks - b0
-        forward_chunk(ws, c, b0, m, x_start, inputs, noise, noise_mode, np.uint64(0), 0, H, O, dynamics, states, True)
-        copy_run(ws, c, b0, m, rates, outputs)
+        b0 = c * B // chunks
+        forward_only(
+            ws, c, b0, (c + 1) * B // chunks - b0, x_start, inputs, noise, noise_mode, dynamics, states, rates, outputs
+        )
 
 
-@njit(cache=True)
-def adam(p, g, m, v, step_size, root_correction, beta1, one_beta1, beta2, one_beta2, eps):
-    """One update in place on flat buffers; the coefficients are those of Adam.coefficients."""
-    for i in range(p.size):
+@njit(error_model="numpy")
+def adam_part(p, g, m, v, step_size, root_correction, beta1, one_beta1, beta2, one_beta2, eps, lo, hi):
+    p, g, m, v = p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi]
+    for i in range(hi - lo):
         m[i] = beta1 * m[i] + one_beta1 * g[i]
         v[i] = beta2 * v[i] + one_beta2 * (g[i] * g[i])
         p[i] -= step_size * m[i] / (np.sqrt(v[i]) * root_correction + eps)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def adam(p, g, m, v, step_size, root_correction, beta1, one_beta1, beta2, one_beta2, eps):
+    """One update in place on flat buffers; the coefficients are those of Adam.coefficients."""
+    for q in prange((p.size + 8191) // 8192):
+        adam_part(
+            p,
+            g,
+            m,
+            v,
+            step_size,
+            root_correction,
+            beta1,
+            one_beta1,
+            beta2,
+            one_beta2,
+            eps,
+            q * 8192,
+            min(p.size, q * 8192 + 8192),
+        )
 
 
 @njit(cache=True)

@@ -108,7 +108,13 @@ def recurrent_noise(config, seed=0, step=0, n_time=100, n_batch=16, dtype="float
     words = np.empty((len(out), 1, -(-config.n_hidden // 64) * 64), np.uint32)
     scale = config.noise_scale.astype(out.dtype)
     kernels.noise_fill(
-        out, words.astype(out.dtype), words, scale, np.uint64(seed), int(step), config.dynamics == "brainpy"
+        out,
+        np.empty((len(words), words.shape[2]), out.dtype),
+        words,
+        scale,
+        np.uint64(seed),
+        int(step),
+        config.dynamics == "brainpy",
     )
     return out
 

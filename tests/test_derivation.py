@@ -41,9 +41,8 @@ def test_numbers_are_read_as_they_are_written():
 
 def test_the_derivation_numbers_each_equation_once():
     text = (HERE / "docs" / "derivation.md").read_text()
-    formulas = re.findall(
-        r"^    +\S.*\s{2,}\(([FB]\d+)\)$", text, re.M
-    )  # a formula is indented, its number ends the line
+    # A formula is indented, and its number ends the line.
+    formulas = re.findall(r"^    +\S.*\s{2,}\(([FB]\d+)\)$", text, re.M)
     assert sorted(formulas) == sorted(EQUATIONS)
     assert numbers(text) == set(EQUATIONS)
 

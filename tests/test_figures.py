@@ -87,7 +87,8 @@ from eirnn_np import tasks
 config = ei.ModelConfig(n_hidden=5)
 params = ei.init_params(config)
 evaluation = ei.evaluate(config, params, n_trials=20)
-names = eirnn_np.figures.draw_all(sys.argv[1], config, params, [1.0], evaluation, None, ei.make_trials(tasks.TUTORIAL_TASK, 2))
+trials = ei.make_trials(tasks.TUTORIAL_TASK, 2)
+names = eirnn_np.figures.draw_all(sys.argv[1], config, params, [1.0], evaluation, None, trials)
 print(len(names), "matplotlib.pyplot" in sys.modules)
 """
 
