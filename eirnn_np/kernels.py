@@ -1,8 +1,8 @@
 """Numba kernels of one training step: noise, forward, loss, backward, Adam.
 
 Imports numpy, numba and llvmlite only; takes arrays and scalars that the caller has validated. Every result is a pure
-function to the bit of its inputs: on any CPU, for any number of threads. So there is no fastmath, no BLAS, no libm; sums
-have one fixed order, and products add over k in order by explicit fused multiply-adds.
+function to the bit of its inputs: on any CPU, for any number of threads. So there is no fastmath, no BLAS, no libm;
+sums have one fixed order, and products add over k in order by explicit fused multiply-adds.
 
 Shapes: T time steps, B trials, I inputs, H units, E excitatory units (the read-out sees units 0..E-1), O outputs.
 The batch is cut into C chunks of at most N trials (a function of B and H alone); a chunk runs all of forward, loss and
@@ -50,7 +50,7 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs):
         size = sig.args[0].dtype.bitwidth // 8
         lanes, scalar = 64 // size, context.get_data_type(sig.args[0].dtype)
         vec, int32, int64 = ir.VectorType(scalar, lanes), ir.IntType(32), ir.IntType(64)
-        name = "llvm.fma.v%df%d" % (lanes, 8 * size)
+        name = f"llvm.fma.v{lanes}f{8 * size}"
         fma = bld.module.globals.get(name) or ir.Function(bld.module, ir.FunctionType(vec, [vec] * 3), name)
         undef, zeros = ir.Constant(vec, ir.Undefined), ir.Constant(ir.VectorType(int32, lanes), [0] * lanes)
         cells = [(i, v) for i in range(nrow) for v in range(nvec)]
@@ -115,7 +115,10 @@ def strip(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
 
 @njit(error_model="numpy")
 def product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
-    """c (m, vecs) += a (m, n) b (n, vecs), addressed as in tile. ldb = 0: b is packed, panel after panel, each (n, width)."""
+    """c (m, vecs) += a (m, n) b (n, vecs), addressed as in tile.
+
+    ldb = 0 says that b is packed: panel after panel, each (n, width).
+    """
     lanes = 64 // c.itemsize
     while vecs > 0:
         v = panel(vecs)
@@ -196,7 +199,7 @@ def box_muller(w0, w1):
 
 @njit(error_model="numpy")
 def normal_rows(normals, words, b0, m, n_hidden, seed, step, t, shared):
-    """normals[b, i] of trials b0 .. b0+m-1 (shared: each is trial 0) at time t; also writes i up to the next multiple of 32.
+    """normals[b, i] of trials b0 .. b0+m-1 (shared: each is trial 0) at time t; writes i up to a multiple of 32.
 
     Two loops: the latencies of one loop over both parts are more than a core can overlap.
     """
@@ -291,8 +294,10 @@ def split(flat, I, H, E, O):
 
 @njit(error_model="numpy")
 def pack_units(wf, wb, q, params, mask, alpha, I, E, O, dynamics):
-    """Columns of wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out] and rows of wb = [a W_rec; W_out 0] that belong to the
-    q-th vector of units.  (F1)"""
+    """The q-th vector of units' share of both packed matrices: columns of wf, rows of wb.  (F1)
+
+    wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out] and wb = [a W_rec; W_out 0].
+    """
     H, lanes = mask.shape[0], 64 // wf.itemsize
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(params, I, H, E, O)
     first, end, K = q * lanes, min(q * lanes + lanes, H + O), H + I + 1
@@ -351,7 +356,7 @@ def forward_chunk(
 ):
     """x_{s+1} = (1-a) x_s + noise_{s+1} + a c_{s+1}; r_s = max(x_s, 0); z_s; for trials b0 .. b0+m-1.  (F2-F5)
 
-    Writes rows (T+1, m stride), z (O, T, m) and, unless it is empty, states (T, B, H); x and normals (m, stride) are work.
+    Writes rows (T+1, m stride), z (O, T, m) and, unless it is empty, states (T, B, H); x, normals (m, stride) are work.
     """
     T, I, H, O = inputs.shape[0], inputs.shape[2], x_start.size, z.shape[0]
     m, stride = x.shape
@@ -393,7 +398,7 @@ def forward_chunk(
 
 @njit(error_model="numpy")
 def cross_entropy(z, soft, b0, m, labels, weights):
-    """L_c = sum_tb w nll(softmax(z), label), returned; z becomes dz = w (softmax - onehot).  (F6, B1)"""
+    """L_c = sum_tb w nll(softmax(z), label), returned; z becomes dz = w (softmax - onehot).  (F6, F7, B1)"""
     T, O = labels.shape[0], z.shape[0]
     n = T * m
     top, total, picked, label, weight = soft[0], soft[1], soft[2], soft[3], soft[4]
@@ -429,7 +434,7 @@ def cross_entropy(z, soft, b0, m, labels, weights):
 
 @njit(error_model="numpy")
 def squared_error(z, b0, targets, weights):
-    """L_c = sum_tb w / O sum_o (z - y)^2, returned; z (O, T, m) becomes dz = 2 w / O (z - y)."""
+    """L_c = sum_tb w / O sum_o (z - y)^2, returned; z (O, T, m) becomes dz = 2 w / O (z - y).  (F8, B12)"""
     O, T, m = z.shape
     loss = 0.0
     for t in range(T):
@@ -444,7 +449,7 @@ def squared_error(z, b0, targets, weights):
 
 @njit(error_model="numpy")
 def backward_chunk(dw, dx0, rows, errs, dx, dr, z, wb, leak, I, H, dynamics):
-    """dr_s = errs_s wb; dx_s = dr_s (x_s > 0) + (1-a) dx_{s+1}; dw += errs^T rows, a block of steps at a time.  (B2-B6)
+    """dr_s = errs_s wb; dx_s = dr_s (x_s > 0) + (1-a) dx_{s+1}; dw += errs^T rows, a block of steps at a time.
 
     Writes dw (H+O, stride), without the factor a, and dx0 (H,); errs (block, m stride), dx and dr (m stride) are work.
     """
@@ -464,7 +469,7 @@ def backward_chunk(dw, dx0, rows, errs, dx, dr, z, wb, leak, I, H, dynamics):
             for b in range(m):
                 for o in range(O):
                     errs[slot, b * stride + H + o] = z[o, s - 1, b]
-        product(dr, 0, stride, errs, slot * n, stride, 1, wb, 0, 0, m, H + O, (H + lanes - 1) // lanes)
+        product(dr, 0, stride, errs, slot * n, stride, 1, wb, 0, 0, m, H + O, (H + lanes - 1) // lanes)  # (B2) (B3)
         if slot == 0 or s == 0:
             product(
                 dw,
@@ -485,7 +490,7 @@ def backward_chunk(dw, dx0, rows, errs, dx, dr, z, wb, leak, I, H, dynamics):
         for i in range(n):
             keep = leak[i] * dx[i]
             if dynamics == BRAINPY:
-                v = dr[i] + keep if rows[s, i] > zero else zero  # (B3)
+                v = dr[i] + keep if rows[s, i] > zero else zero  # (B4)
             else:
                 v = (dr[i] if rows[s, i] > zero else zero) + keep
             dx[i] = v
@@ -540,7 +545,7 @@ def chunk(ws, c, b0, m, x_start, inputs, labels, targets, weights, noise, noise_
 
 @njit(error_model="numpy")
 def gather_units(grads, dx_start, lo, hi, dw, dx0, params, mask, alpha, I, E, O, dynamics):
-    """Gradients of units (from H on: outputs) lo .. hi-1: the chunks added in order, then a and M sign(theta).  (B4-B7)"""
+    """Gradients of units (from H on: outputs) lo .. hi-1: the chunks added in order, then a and M sign(theta)."""
     H, zero = mask.shape[0], dw.dtype.type(0)
     theta = split(params, I, H, E, O)[2]
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(grads, I, H, E, O)
@@ -550,21 +555,21 @@ def gather_units(grads, dx_start, lo, hi, dw, dx0, params, mask, alpha, I, E, O,
                 dw[0, i, j] += dw[c, i, j]
         if i >= H:
             for j in range(E):
-                w_out[i - H, j] = dw[0, i, j]
-            b_out[i - H] = dw[0, i, H + I]
+                w_out[i - H, j] = dw[0, i, j]  # (B9)
+            b_out[i - H] = dw[0, i, H + I]  # (B10)
             continue
-        a = alpha[i]
+        a = alpha[i]  # (B5)
         for j in range(H):
             v = a * dw[0, i, j] * mask[i, j]
-            w_rec[i, j] = v if theta[i, j] > zero else (-v if theta[i, j] < zero else zero)
+            w_rec[i, j] = v if theta[i, j] > zero else (-v if theta[i, j] < zero else zero)  # (B6)
         for j in range(I):
-            w_in[i, j] = a * dw[0, i, H + j]
-        b_rec[i] = a * dw[0, i, H + I]
+            w_in[i, j] = a * dw[0, i, H + j]  # (B7)
+        b_rec[i] = a * dw[0, i, H + I]  # (B8)
         b_in[i] = zero if dynamics == BRAINPY else b_rec[i]
         v = dx0[0, i]
         for c in range(1, dx0.shape[0]):
             v += dx0[c, i]
-        dx_start[i] = v
+        dx_start[i] = v  # (B11)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -649,9 +654,10 @@ def step(
     dynamics,
     squared,
 ):
-    """Loss and gradients of one batch; returns the loss. grads and params are flat: w_in b_in w_rec b_rec w_out b_out ...
+    """Loss and gradients of one batch; returns the loss. grads, params are flat: w_in b_in w_rec b_rec w_out b_out.
 
-    x_start (H,) is x_0, dx_start (H,) its gradient, out. mask (H, H), alpha (H,), inputs (T, B, I), labels (T, B) or targets (T, B, O), weights (T, B), scale (H,), noise (T, B, H)
+    x_start (H,) is x_0, dx_start (H,) its gradient, out. mask (H, H), alpha (H,), inputs (T, B, I), labels (T, B) or
+    targets (T, B, O), weights (T, B), scale (H,), noise (T, B, H)
     if noise_mode says so. In parallel: panels, then chunks, then units; each has one writer.
     """
     B, I = inputs.shape[1], inputs.shape[2]
@@ -711,7 +717,7 @@ def noise_row(out, normals, words, scale, t, b, seed, step, shared):
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def noise_fill(out, normals, words, scale, seed, step, shared):
-    """out[t, b, i] = scale[i] normal(seed, step, t, b or 0, i), the noise that the step makes on its way. out (T, B, H).
+    """out[t, b, i] = scale[i] normal(seed, step, t, b or 0, i), the noise that the step makes. out (T, B, H).
 
     normals (T, 64 ceil(H/64)) and words (T, 1, 64 ceil(H/64)) are work.
     """

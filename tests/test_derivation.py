@@ -12,8 +12,8 @@ EQUATIONS = [*(f"F{n}" for n in range(1, 9)), *(f"B{n}" for n in range(1, 13))]
 WHERE = {
     "the reference": (["reference.py"], EQUATIONS),
     "the kernels": (
-        ["kernels.py", "model.py"],
-        [*(f"F{n}" for n in range(1, 8)), *(f"B{n}" for n in range(1, 11))],
+        ["kernels.py"],
+        EQUATIONS,
     ),
 }
 
