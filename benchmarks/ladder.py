@@ -337,7 +337,6 @@ def measure(size, threads, repeats, sample_seconds, rows=ROWS):
     """Verify every row, then time them in turn, with the FMA peak in each round."""
     batches, blas = common.make_batches(size), threadpoolctl.ThreadpoolController()
     steps, counts, used, times, peaks = {}, {}, {}, {name: [] for name in rows}, []
-    load, peak = common.OtherLoad(), common.Worker(common.Peak, threads, threads=threads)
     for name, (make, parallel, _, *_) in rows.items():
         with blas.limit(limits=1, user_api="blas"):
             steps[name] = make(size, threads if parallel else 1)
@@ -346,6 +345,7 @@ def measure(size, threads, repeats, sample_seconds, rows=ROWS):
                 times[name].append(seconds)  # the one step that was verified: another would take as long
             else:
                 counts[name] = max(1, round(sample_seconds / sample(steps[name], batches, 5)))
+    load, peak = common.OtherLoad(), common.Worker(common.Peak, threads, threads=threads)
     for _ in range(repeats):
         peaks.append(peak.ask("measure"))
         for name, n in counts.items():
@@ -373,6 +373,11 @@ def measure(size, threads, repeats, sample_seconds, rows=ROWS):
 # --- reports --------------------------------------------------------------------------------------------------------
 
 
+def digits(value):
+    """Three of them, and no exponent above one."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def table(result):
     m, peak = result["machine"], result["peak"]["median"] / 1e9
     lines = [
@@ -381,8 +386,8 @@ def table(result):
         "| row | | threads | ms | IQR | faster than row | than 2 | GFLOP/s | of the FMA peak, % |", "|---" * 9 + "|",
     ]  # fmt: skip
     for name, row in result["rows"].items():
-        s = {key: f"{1e3 * row['seconds'][key]:.3g}" for key in ("low", "median", "high")}
-        over = f"{row['base']}: {row['over_base']:.3g}x" if row["over_base"] else ""
+        s = {key: digits(1e3 * row["seconds"][key]) for key in ("low", "median", "high")}
+        over = f"{row['base']}: {digits(row['over_base'])}x" if row["over_base"] else ""
         lines.append(
             f"| {name} | {row['what']} | {row['threads']} | {s['median']} | {s['low']} - {s['high']} | {over} | "
             f"{row['over_numpy']:.3g}x | {row['gflops']:.3g} | {100 * row['share_of_peak']:.2g} |"
@@ -401,13 +406,16 @@ def figure(result):
     for y, (_, row) in enumerate(rows):
         low, median, high = (1e3 * row["seconds"][key] for key in ("low", "median", "high"))
         axes.barh(y, median, color=colours[row["fate"]], xerr=[[median - low], [high - median]], ecolor="0.2")
-        axes.text(high * 1.15, y, f"{median:.3g} ms", va="center", fontsize=8)
+        axes.text(high * 1.15, y, f"{digits(median)} ms", va="center", fontsize=8)
     axes.axvline(floor, color="0.3", lw=1, ls="--")
-    axes.text(floor, -0.75, "arithmetic at the FMA peak", fontsize=8, ha="left", va="bottom", color="0.3")
-    axes.set(xscale="log", xlim=(floor / 1.6, None), xlabel=f"ms a training step ({result['size']})")
+    axes.text(1.08 * floor, -0.75, "arithmetic at the FMA peak", fontsize=8, ha="left", va="bottom", color="0.3")
+    axes.set(
+        xscale="log",
+        xlim=(floor / 1.6, 4e3 * max(row["seconds"]["high"] for _, row in rows)),
+        xlabel=f"ms a training step ({result['size']})",
+    )
     axes.set_yticks(range(len(rows)), [f"{row['what']}  {name}" for name, row in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -1.3)
-    axes.margins(x=0.15)
     handles = [axes.barh(0, 0, color=colour, label=fate) for fate, colour in colours.items()]
     axes.legend(handles=handles, frameon=False, fontsize=8, loc="lower right")
     common.plain_axes(axes)

@@ -68,7 +68,7 @@ def wilson_interval(n_correct, n, z=1.959963984540054):
     p = n_correct / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half))  # p is inside, whatever the rounding
 
 
 def performance(evaluation):

@@ -8,14 +8,21 @@ import json
 import sys
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every error of this command."""
+
+    def error(self, message):
+        raise SystemExit(_fail(f"{message} (see {self.prog} --help)", 2))
+
+
 def main(argv=None):
     """Run one command; returns the exit status."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
         return arguments.command(arguments) or 0
-    except KeyboardInterrupt:
-        return _fail("stopped", 130)
+    except KeyboardInterrupt as stopped:
+        return _fail(str(stopped) or "stopped", 130)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nothing is left to say
         return 1
@@ -146,10 +153,14 @@ def _golden(arguments):
     return 0
 
 
+def _no_constant(name):
+    raise ValueError(f"{name} is no JSON number")
+
+
 def _json_object(text):
     try:
-        value = json.loads(text)
-    except ValueError as error:
+        value = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("must be a JSON object such as '{\"sigma\": 1.5}'")
@@ -161,7 +172,7 @@ def _parser():
     from .params import DYNAMICS, ModelConfig
     from .tasks import SOURCES, TUTORIAL_TASK
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="eirnn-np", description="Train, evaluate and draw excitatory-inhibitory RNNs (Song, Yang & Wang 2016)."
     )
     parser.add_argument("--version", action="version", version=f"eirnn-np {__version__}")

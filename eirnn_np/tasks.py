@@ -172,7 +172,7 @@ def evaluation_env_kwargs(task, env_kwargs):
     env_kwargs = default_env_kwargs(task, env_kwargs)
     if task != TUTORIAL_TASK:
         return env_kwargs
-    return {**env_kwargs, "timing": {**env_kwargs.get("timing", {}), **EVALUATION_TIMING}}
+    return {**env_kwargs, "timing": {**(env_kwargs.get("timing") or {}), **EVALUATION_TIMING}}
 
 
 def make_env(task, env_kwargs):

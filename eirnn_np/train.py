@@ -54,8 +54,14 @@ class Settings:
                 raise ValueError(f"{name} must be an integer from {low} to {high - 1}, found {value!r}")
         if isinstance(self.lr, bool) or not isinstance(self.lr, int | float) or not 0 < self.lr < float("inf"):
             raise ValueError(f"lr must be a positive number, found {self.lr!r}")
-        if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1):
+        if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1 or self.threads is True):
             raise ValueError(f"threads must be a positive integer, found {self.threads!r}")
+        if not isinstance(self.task, str):
+            raise ValueError(f"task must be the name of a task, found {self.task!r}")
+        if not isinstance(self.env_kwargs, dict) or not all(isinstance(key, str) for key in self.env_kwargs):
+            raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {self.env_kwargs!r}")
+        if not isinstance(self.env_kwargs.get("timing") or {}, dict):
+            raise ValueError(f"timing must be a dict of periods, found {self.env_kwargs['timing']!r}")
         if self.source not in tasks.SOURCES:
             raise ValueError(f"source must be one of {', '.join(tasks.SOURCES)}, found {self.source!r}")
         self.dtype = check_dtype(self.dtype).name
@@ -161,14 +167,17 @@ def read_run(folder):
         content = json.loads((folder / "config.json").read_text())
         settings = Settings(**content["training"])
         config, params = load_params(folder / "params.safetensors")
-        losses = np.loadtxt(folder / "loss.csv", delimiter=",", skiprows=1, usecols=1, ndmin=1)
+        rows = (folder / "loss.csv").read_text().splitlines()[1:]
+        if not rows:
+            raise ValueError("loss.csv holds no steps")
+        losses = np.array([float(row.split(",")[1]) for row in rows])
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         hint = " (training did not finish?)" if missing != "config.json" and (folder / "config.json").exists() else ""
         raise RunError(f"{folder} is not a finished run: it has no {missing}{hint}") from None
     except OSError as error:
         raise RunError(f"cannot read the run {folder}: {error.strerror or error}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise RunError(f"the run {folder} cannot be read: {' '.join(str(error).split())}") from None
     if config.to_dict() != content.get("model"):
         raise RunError(f"the run {folder} cannot be read: config.json and params.safetensors do not fit together")
@@ -274,7 +283,7 @@ def _training_loop(trainer, batches, settings, folder, report):
             return train(trainer, batches, settings.steps, on_step)
     except KeyboardInterrupt:
         save_params(folder / "params.safetensors", trainer.config, trainer.params)
-        raise RunError(
+        raise KeyboardInterrupt(
             f"stopped at step {len(losses)} of {settings.steps}; the parameters so far are in {folder}{os.sep}"
         ) from None
     finally:
@@ -286,7 +295,8 @@ def evaluate_run(settings, config, params, folder, n_trials=None, seed=None):
     """Evaluate on new trials and write evaluation.json; returns (Evaluation, plain values)."""
     from . import analysis
 
-    n_trials, seed = n_trials or settings.trials, settings.evaluation_seed if seed is None else seed
+    n_trials = settings.trials if n_trials is None else n_trials
+    seed = settings.evaluation_seed if seed is None else seed
     env_kwargs = tasks.evaluation_env_kwargs(settings.task, settings.env_kwargs)
     evaluation = analysis.evaluate(config, params, settings.task, env_kwargs, n_trials, seed)
     result = {

@@ -68,9 +68,9 @@ class Trainer:
             inputs = check_inputs(self.config, inputs, self.params.dtype)
             labels = check_targets(self.config, labels, inputs.shape, self.params.dtype)
         if inputs.shape != self._shape:
-            self._shape = inputs.shape
             self._workspace = make_workspace(self.config, *inputs.shape[:2], self.params.dtype)
             self._weights = check_weights(None, inputs.shape, self.params.dtype)
+            self._shape = inputs.shape
         weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
         before = numba.get_num_threads()
         numba.set_num_threads(self.threads)

@@ -249,7 +249,7 @@ def assert_one_line(capsys, *parts):
         (["--task-kwargs", '{"colour": "red"}'], "colour"),
         (["--task-kwargs", '{"dt": 50}'], "dt must be the same"),
         (["--task-kwargs", '{"timing": 5}'], "timing"),
-        (["--task-kwargs", '{"sigma": NaN}'], "sigma"),
+        (["--task-kwargs", '{"sigma": NaN}'], "NaN"),
         (["--e-ratio", "1.5"], "e_ratio"),
         (["--e-ratio", "0"], "e_ratio"),
         (["--e-ratio", "nan"], "e_ratio"),

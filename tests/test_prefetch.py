@@ -61,7 +61,7 @@ def test_ctrl_c_ends_the_command_in_one_line_and_leaves_no_process(tmp_path):
             break
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group gets it
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 1, (out, err)
+    assert process.returncode == 130, (out, err)
     assert err.count("\n") == 1
     assert err.startswith("eirnn-np: stopped at step")
     with pytest.raises(ProcessLookupError):  # nothing of the group is left, after a moment for Python's own helper
