@@ -119,9 +119,7 @@ def main(argv=None):
             samples[name].append(np.array(measure(contestant, steps)) * arguments.steps / steps)
     ours = np.array([sum(s) for s in samples["eirnn-np"]])
     rows = {}
-    print(
-        f"{'':24}{'batches':>12}{'training':>12}{'total':>12}{'ratio to ours':>28}   seconds for {arguments.steps} steps"
-    )
+    print(f"{'':24}{'batches':>12}{'training':>12}{'total':>12}{'ratio':>28}   (s for {arguments.steps} steps)")
     for name, values in samples.items():
         values = np.array(values)
         ratio = values.sum(axis=1) / ours

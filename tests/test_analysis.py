@@ -26,7 +26,7 @@ def test_wilson_interval_is_scipy_s(n):
 
 
 @pytest.mark.parametrize("n", [7, 60, 500, 5000])
-def test_BUG_wilson_interval_holds_the_proportion(n):
+def test_wilson_interval_holds_the_proportion(n):
     """At 0 of n and n of n it ends 1e-17 from 0, or 1e-16 from 1: rounding."""
     for k in (0, n):
         low, high = analysis.wilson_interval(k, n)

@@ -184,7 +184,6 @@ def test_a_folder_that_is_there_but_holds_no_run_is_used(tmp_path):
 
 
 def test_a_task_whose_timing_is_given_as_null_has_its_own_timing(tmp_path, capsys):
-    """BUG: tasks.evaluation_env_kwargs unpacks None: a TypeError and a traceback, after all of the training."""
     assert run(*QUICK, "--task-kwargs", '{"timing": null}', "--out", tmp_path / "run") == 0
     assert (tmp_path / "run" / "evaluation.json").exists()
 
@@ -237,8 +236,6 @@ def assert_one_line(capsys, *parts):
     return out
 
 
-# BUG: what argparse refuses (JSON, --hidden 5.5, --dtype float16, --colour) comes with its usage, on 2 to 8 lines.
-# BUG: NaN in --task-kwargs is found by json.dumps, after the folder was made, in words that do not name it.
 @pytest.mark.parametrize(
     ("options", "part"),
     [
@@ -285,7 +282,6 @@ def test_bad_options_are_status_2_one_line_and_no_folder(tmp_path, capsys, optio
     assert not (tmp_path / "new").exists()
 
 
-# BUG: as above, argparse's usage.
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["evaluate"], ["figures"], ["train", "extra"]])
 def test_a_command_that_does_not_parse_is_one_line(capsys, arguments):
     assert run(*arguments) == 2
@@ -343,7 +339,6 @@ SPOILED = {
     "a file": lambda folder: [shutil.rmtree(folder), folder.write_text("x")],
     "no config": lambda folder: (folder / "config.json").unlink(),
     "no params": lambda folder: (folder / "params.safetensors").unlink(),
-    # BUG: np.loadtxt raises its own FileNotFoundError, without a filename: a TypeError in read_run.
     "no losses": lambda folder: (folder / "loss.csv").unlink(),
     "broken config": lambda folder: (folder / "config.json").write_text('{"model": {'),
     "empty config": lambda folder: (folder / "config.json").write_text(""),
@@ -355,7 +350,6 @@ SPOILED = {
     "empty params": lambda folder: os.truncate(folder / "params.safetensors", 0),
     "broken losses": lambda folder: (folder / "loss.csv").write_text("step,loss\n1,0.5\n2,oops\n"),
     "one column of losses": lambda folder: (folder / "loss.csv").write_text("step,loss\n1\n2\n"),
-    # BUG: np.loadtxt warns, and the run passes for a finished one.
     "empty losses": lambda folder: (folder / "loss.csv").write_text(""),
 }
 
@@ -370,7 +364,6 @@ def test_a_run_that_cannot_be_read_is_status_1_and_one_line(finished, capsys, wh
     assert files(finished) == before
 
 
-# BUG: Settings does not look at task and env_kwargs: a TypeError and a traceback for the lists and the 5.
 def spoil_training(folder, **changes):
     content = json.loads((folder / "config.json").read_text())
     content["training"].update(changes)
@@ -401,7 +394,6 @@ def test_parameters_of_another_network_are_noticed(finished, capsys):
 
 @pytest.mark.parametrize("options", [["--trials", "0"], ["--trials", "-3"], ["--seed", "-1"], ["--trials", "x"]])
 def test_bad_options_of_evaluate(finished, capsys, options):
-    """BUG: --trials 0 counts as not given and runs the 60 of the training; --trials x prints argparse's usage."""
     before = files(finished)
     assert run("evaluate", finished, *options) == 2
     assert_one_line(capsys, options[0].strip("-"))
@@ -427,7 +419,6 @@ def test_the_step_that_diverged_is_the_one_after_the_last_in_loss_csv(tmp_path, 
 
 
 def test_ctrl_c_keeps_what_there_is(tmp_path, capsys, monkeypatch):
-    """BUG: cli.py's header promises 130, but _training_loop makes a RunError of it: 1."""
     step = Trainer.step
 
     def interrupted(trainer, *arguments):
