@@ -123,3 +123,15 @@ def test_marked_places_must_be_there(tmp_path):
 def test_slope_is_the_exponent():
     x = np.array([1, 2, 5, 10])
     assert common.slope(x, 3 * x**1.7) == pytest.approx(1.7)
+
+
+def test_the_small_scripts_run(tmp_path):
+    printed = run(
+        "end_to_end.py", "--steps", 20, "--peer-steps", 3, "--rounds", 2, "--json", tmp_path / "e.json"
+    ).stdout
+    assert "PyTorch original" in printed
+    rows = json.loads((tmp_path / "e.json").read_text())["contestants"]
+    assert rows["eirnn-np"]["ratio"]["median"] == 1
+    assert "| float32 | 7 | 5 |" in run("gradient_error.py", "--quick", "--figure", tmp_path / "g.png").stdout
+    assert (tmp_path / "g.png").stat().st_size > 5000
+    assert "accuracy" in run("learning.py", "--seeds", 1, "--steps", 5, "--trials", 20).stdout
