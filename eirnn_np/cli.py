@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import os
 import sys
 
 
@@ -17,6 +18,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv=None):
     """Run one command; returns the exit status."""
+    # GNU OpenMP lets a waiting thread spin for milliseconds. Where another program has taken a core, the thread
+    # that is waited for cannot run meanwhile, and a step takes a hundred times as long; so spin briefly, then sleep.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:

@@ -135,3 +135,14 @@ def test_the_small_scripts_run(tmp_path):
     assert "| float32 | 7 | 5 |" in run("gradient_error.py", "--quick", "--figure", tmp_path / "g.png").stdout
     assert (tmp_path / "g.png").stat().st_size > 5000
     assert "accuracy" in run("learning.py", "--seeds", 1, "--steps", 5, "--trials", 20).stdout
+
+
+@pytest.mark.parametrize("peer", ["Jax", "BrainPy"])
+def test_loss_and_all_gradients_are_those_of_the_peer_itself(peer):
+    """Where the extra [bench] is installed: JAX, and BrainPy's own layers for dynamics="brainpy"."""
+    pytest.importorskip(peer.lower(), reason="extra [bench]")
+    expected = contestants.Expected(common.TOY, "brainpy" if peer == "BrainPy" else "song2016")
+    contestant = getattr(contestants, peer)(expected.problem, expected.batches, 1)
+    loss, grads = contestant.loss_and_grads(*expected.batches[0], expected.noise)
+    assert common.verify(peer, loss, expected.losses[0]) < 1
+    assert common.verify(peer, grads, expected.grads) < 1
