@@ -94,7 +94,7 @@ def draw(path, rows, steps):
         for y, total in enumerate(batches + training):
             ax.text(total, y, f" {total:.1f} s", va="center")
         ax.set(xlabel=f"Seconds for {steps:,} steps", xlim=(0, 1.15 * (batches + training).max()))
-        ax.legend(loc="lower right")
+        ax.legend(loc="upper right")
         figures.save_figure(path, figure)
 
 
