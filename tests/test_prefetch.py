@@ -55,6 +55,7 @@ def test_ctrl_c_ends_the_command_in_one_line_and_leaves_no_process(tmp_path):
     process = subprocess.Popen(
         [*command, "--batch-size", "4", "--seq-len", "10", "--out", str(tmp_path / "run")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )  # fmt: skip
     for line in process.stdout:
         if line.startswith("Step 10,"):
