@@ -46,26 +46,14 @@ class Adam:
         p, g = params.flat, grads.flat
         if p.shape != g.shape or p.dtype != g.dtype:
             raise ValueError(f"grads must be {p.shape} {p.dtype} like params, found {g.shape} {g.dtype}")
+        kernels.adam(p, g, *self.next_update(params))
+        self.k += 1
+
+    def next_update(self, params):
+        """(m, v, k, lr, beta1, beta2, eps) of the next update, as the kernels take them."""
+        p = params.flat
         if self.m is None:
             self.m, self.v = np.zeros_like(p), np.zeros_like(p)
         elif self.m.shape != p.shape or self.m.dtype != p.dtype:
             raise ValueError(f"this Adam holds moments for {self.m.shape} {self.m.dtype}, found {p.shape} {p.dtype}")
-        self.k += 1
-        kernels.adam(p, g, self.m, self.v, *self.coefficients(self.k, p.dtype))
-
-    def coefficients(self, k, dtype):
-        """The scalars of update k (from 1): lr / (1 - beta1**k), 1 / sqrt(1 - beta2**k), betas, eps."""
-        (beta1, beta2), real = self.betas, dtype.type
-        step_size = self.lr / (1 - _power(beta1, k))
-        root_correction = 1 / np.sqrt(1 - _power(beta2, k))
-        return tuple(map(real, (step_size, root_correction, beta1, 1 - beta1, beta2, 1 - beta2, self.eps)))
-
-
-def _power(base, k):
-    """base**k by squaring: products only, so the same bits everywhere (a C library's pow is not)."""
-    result = 1.0
-    while k:
-        if k & 1:
-            result *= base
-        base, k = base * base, k >> 1
-    return result
+        return self.m, self.v, self.k + 1, self.lr, *self.betas, self.eps

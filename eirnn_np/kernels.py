@@ -26,7 +26,11 @@ SONG, BRAINPY = 0, 1  # dynamics
 NO_NOISE, ARRAY_NOISE, MAKE_NOISE = 0, 1, 2  # where the noise comes from
 BLOCK = 128  # rows of one weight-gradient product, at least
 
-Workspace = namedtuple("Workspace", "wf wb vecs rows x errs dr z soft words normals dw dx0 loss block")
+DEPTH = 128  # rows of a panel of weights that a core's first-level cache holds
+
+Workspace = namedtuple("Workspace", "wf wb vecs rows x errs dr z soft words normals dw dx0 loss sizes")
+
+kernel, inlined = njit(error_model="numpy"), njit(forceinline=True, error_model="numpy")
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The micro-kernel: the one place where LLVM IR is written
@@ -92,14 +96,14 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs):
     return sig, codegen
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def panel(vecs):
     """Width of the next panel, at most 4 vectors, when vecs are left: 5 is 3 + 2, not 4 + 1."""
     panels = (vecs + 3) // 4
     return (vecs + panels - 1) // panels
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def strip(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
     """One panel: tiles of four rows, then two, then one."""
     i = 0
@@ -113,24 +117,29 @@ def strip(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
         tile(c, c0 + i * ldc, ldc, a, a0 + i * lda, lda, ska, b, b0, ldb, n, 1, vecs)
 
 
-@njit(error_model="numpy")
+@kernel
 def product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
     """c (m, vecs) += a (m, n) b (n, vecs), addressed as in tile.
 
-    ldb = 0 says that b is packed: panel after panel, each (n, width).
+    ldb = 0 says that b is packed: panel after panel, each (n, width). A panel is taken DEPTH rows at a time, so that all
+    rows of c find it in the first-level cache.
     """
     lanes = 64 // c.itemsize
+    blocks = (n + DEPTH - 1) // DEPTH
     while vecs > 0:
         v = panel(vecs)
         ld = ldb if ldb else v * lanes
-        if v == 4:
-            strip(c, c0, ldc, a, a0, lda, ska, b, b0, ld, m, n, 4)
-        elif v == 3:
-            strip(c, c0, ldc, a, a0, lda, ska, b, b0, ld, m, n, 3)
-        elif v == 2:
-            strip(c, c0, ldc, a, a0, lda, ska, b, b0, ld, m, n, 2)
-        else:
-            strip(c, c0, ldc, a, a0, lda, ska, b, b0, ld, m, n, 1)
+        for q in range(blocks):
+            k = q * n // blocks
+            part, ak, bk = (q + 1) * n // blocks - k, a0 + k * ska, b0 + k * ld
+            if v == 4:
+                strip(c, c0, ldc, a, ak, lda, ska, b, bk, ld, m, part, 4)
+            elif v == 3:
+                strip(c, c0, ldc, a, ak, lda, ska, b, bk, ld, m, part, 3)
+            elif v == 2:
+                strip(c, c0, ldc, a, ak, lda, ska, b, bk, ld, m, part, 2)
+            else:
+                strip(c, c0, ldc, a, ak, lda, ska, b, bk, ld, m, part, 1)
         c0 += v * lanes
         b0 += v * lanes if ldb else v * lanes * n
         vecs -= v
@@ -142,7 +151,7 @@ def product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
 LOW = np.uint64(0xFFFFFFFF)
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def philox_round(x0, x1, x2, x3, k0, k1):
     """One round; each word sits in the low half of 64 bits."""
     p0, p1 = np.uint64(0xD2511F53) * x0, np.uint64(0xCD9E8D57) * x2
@@ -150,7 +159,7 @@ def philox_round(x0, x1, x2, x3, k0, k1):
     return (p1 >> s) ^ x1 ^ k0, p1 & LOW, (p0 >> s) ^ x3 ^ k1, p0 & LOW
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def philox(x0, x1, x2, x3, k0, k1):
     """Ten rounds, written out: LLVM does not vectorise over lanes around an inner loop."""
     a, b = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -167,7 +176,7 @@ def philox(x0, x1, x2, x3, k0, k1):
     return philox_round(x0, x1, x2, x3, (k0 + u(9) * a) & LOW, (k1 + u(9) * b) & LOW)
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def box_muller(w0, w1):
     """Two normals of two words, in float32: sqrt(-2 ln u) (cos, sin)(2 pi w1 / 2^32), u = w0 2^-32 + 2^-33."""
     f32, i32, u32 = np.float32, np.int32, np.uint32
@@ -197,7 +206,7 @@ def box_muller(w0, w1):
     return radius * x, radius * y
 
 
-@njit(error_model="numpy")
+@kernel
 def normal_rows(normals, words, b0, m, n_hidden, seed, step, t, shared):
     """normals[b, i] of trials b0 .. b0+m-1 (shared: each is trial 0) at time t; writes i up to a multiple of 32.
 
@@ -225,7 +234,7 @@ def normal_rows(normals, words, b0, m, n_hidden, seed, step, t, shared):
 # exp and log in plain float64 arithmetic, for the loss
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def exp_(x):
     """exp(x) for x <= 0 to 1e-15 or so: 2^k exp(y), |y| <= ln(2) / 2, by its Taylor series."""
     x = -700.0 if x < -700.0 else x  # a NaN stays one
@@ -249,7 +258,7 @@ def exp_(x):
     return q * np.int64(power).view(np.float64)
 
 
-@njit(forceinline=True, error_model="numpy")
+@inlined
 def log_(x):
     """ln(x) for normal x > 0: k ln 2 + 2 atanh(f / (2 + f)), the series of fdlibm."""
     bits = np.float64(x).view(np.int64)
@@ -274,7 +283,7 @@ def log_(x):
 # One chunk. Its arrays are rows of ws, flat; every row of units in them is `stride` long.
 
 
-@njit(error_model="numpy")
+@kernel
 def split(flat, I, H, E, O):
     """Views w_in (H, I), b_in (H,), w_rec (H, H), b_rec (H,), w_out (O, E), b_out (O,) of the flat buffer."""
     b_in = H * I
@@ -292,25 +301,26 @@ def split(flat, I, H, E, O):
     )
 
 
-@njit(error_model="numpy")
-def pack_units(wf, wb, q, params, mask, alpha, I, E, O, dynamics):
-    """The q-th vector of units' share of both packed matrices: columns of wf, rows of wb.  (F1)
+@kernel
+def pack_units(ws, q, params, mask, alpha, scale, noise_mode, I, E, O, dynamics):
+    """The q-th vector of units' share of both packed matrices: columns of wf, rows of wb; and of vecs.  (F1)
 
-    wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out] and wb = [a W_rec; W_out 0].
+    wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out], wb = [a W_rec; W_out 0], and vecs = [1 - a, scale], one copy
+    for each trial of a chunk.
     """
-    H, lanes = mask.shape[0], 64 // wf.itemsize
+    H, lanes, stride = mask.shape[0], 64 // ws.wf.itemsize, ws.dw.shape[2]
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(params, I, H, E, O)
     first, end, K = q * lanes, min(q * lanes + lanes, H + O), H + I + 1
     vecs, p0 = (H + O + lanes - 1) // lanes, 0
     while p0 + panel(vecs) <= q:
         p0, vecs = p0 + panel(vecs), vecs - panel(vecs)
     width = panel(vecs) * lanes
-    to = wf[p0 * lanes * K :][: K * width].reshape((K, width))[:, first - p0 * lanes :]
+    to = ws.wf[p0 * lanes * K :][: K * width].reshape((K, width))[:, first - p0 * lanes :]
     vecs, j0 = (H + lanes - 1) // lanes, 0
     while vecs > 0:  # columns j0 .. j1-1: a panel of wb
         width = panel(vecs) * lanes
         j1 = min(j0 + width, H)
-        by = wb[j0 * (H + O) :][: (H + O) * width].reshape((H + O, width))
+        by = ws.wb[j0 * (H + O) :][: (H + O) * width].reshape((H + O, width))
         for i in range(first, end):
             if i < H:
                 for j in range(j1 - j0):
@@ -328,32 +338,18 @@ def pack_units(wf, wb, q, params, mask, alpha, I, E, O, dynamics):
             for j in range(I):
                 to[H + j, i - first] = alpha[i] * w_in[i, j]
             to[H + I, i - first] = alpha[i] * (b_rec[i] if dynamics == BRAINPY else b_rec[i] + b_in[i])
+            for b in range(ws.vecs.shape[1] // stride):
+                ws.vecs[0, b * stride + i] = 1 - alpha[i]
+                ws.vecs[1, b * stride + i] = scale[i] if noise_mode == MAKE_NOISE else 1
         else:
             to[H + I, i - first] = b_out[i - H]
 
 
-@njit(error_model="numpy")
+@kernel
 def forward_chunk(
-    rows,
-    x,
-    normals,
-    flat_x,
-    flat_normals,
-    words,
-    z,
-    wf,
-    leak,
-    gain,
-    b0,
-    x_start,
-    inputs,
-    noise,
-    noise_mode,
-    seed,
-    step,
-    dynamics,
-    states,
-):
+    rows, x, normals, flat_x, flat_normals, words, z, wf, leak, gain, b0, x_start, inputs, noise, noise_mode, seed, step,
+    dynamics, states,
+):  # fmt: skip
     """x_{s+1} = (1-a) x_s + noise_{s+1} + a c_{s+1}; r_s = max(x_s, 0); z_s; for trials b0 .. b0+m-1.  (F2-F5)
 
     Writes rows (T+1, m stride), z (O, T, m) and, unless it is empty, states (T, B, H); x, normals (m, stride) are work.
@@ -361,6 +357,11 @@ def forward_chunk(
     T, I, H, O = inputs.shape[0], inputs.shape[2], x_start.size, z.shape[0]
     m, stride = x.shape
     lanes, zero = 64 // x.itemsize, x.dtype.type(0)
+    flat_rows, no, one = (
+        rows.reshape(rows.size),
+        np.int64(0),
+        np.int64(1),
+    )  # literals would have `product` compiled twice
     flat_normals[:] = zero
     flat_x[:] = zero
     for b in range(m):
@@ -390,13 +391,14 @@ def forward_chunk(
             for i in range(I):
                 rows[s, b * stride + H + i] = inputs[s, b0 + b, i] if s < T else zero
             rows[s, b * stride + H + I] = 1
-        product(x, 0, stride, rows, s * m * stride, stride, 1, wf, 0, 0, m, H + I + 1, (H + O + lanes - 1) // lanes)
+        row = s * m * stride
+        product(flat_x, no, stride, flat_rows, row, stride, one, wf, no, no, m, H + I + 1, (H + O + lanes - 1) // lanes)
     for b in range(m):
         for o in range(O):
             z[o, T - 1, b] = x[b, H + o]
 
 
-@njit(error_model="numpy")
+@kernel
 def cross_entropy(z, soft, b0, m, labels, weights):
     """L_c = sum_tb w nll(softmax(z), label), returned; z becomes dz = w (softmax - onehot).  (F6, F7, B1)"""
     T, O = labels.shape[0], z.shape[0]
@@ -432,7 +434,7 @@ def cross_entropy(z, soft, b0, m, labels, weights):
     return loss
 
 
-@njit(error_model="numpy")
+@kernel
 def squared_error(z, b0, targets, weights):
     """L_c = sum_tb w / O sum_o (z - y)^2, returned; z (O, T, m) becomes dz = 2 w / O (z - y).  (F8, B12)"""
     O, T, m = z.shape
@@ -447,7 +449,7 @@ def squared_error(z, b0, targets, weights):
     return loss
 
 
-@njit(error_model="numpy")
+@kernel
 def backward_chunk(dw, dx0, rows, errs, dx, dr, z, wb, leak, I, H, dynamics):
     """dr_s = errs_s wb; dx_s = dr_s (x_s > 0) + (1-a) dx_{s+1}; dw += errs^T rows, a block of steps at a time.
 
@@ -456,6 +458,8 @@ def backward_chunk(dw, dx0, rows, errs, dx, dr, z, wb, leak, I, H, dynamics):
     O, T, m = z.shape
     stride, block, n = dw.shape[1], errs.shape[0], dr.size
     lanes, zero = 64 // dr.itemsize, dr.dtype.type(0)
+    flat_dw, flat_rows, flat_errs = dw.reshape(dw.size), rows.reshape(rows.size), errs.reshape(errs.size)
+    no, one = np.int64(0), np.int64(1)
     for i in range(H + O):
         for j in range(stride):
             dw[i, j] = zero
@@ -469,23 +473,14 @@ def backward_chunk(dw, dx0, rows, errs, dx, dr, z, wb, leak, I, H, dynamics):
             for b in range(m):
                 for o in range(O):
                     errs[slot, b * stride + H + o] = z[o, s - 1, b]
-        product(dr, 0, stride, errs, slot * n, stride, 1, wb, 0, 0, m, H + O, (H + lanes - 1) // lanes)  # (B2) (B3)
+        product(
+            dr, no, stride, flat_errs, slot * n, stride, one, wb, no, no, m, H + O, (H + lanes - 1) // lanes
+        )  # (B2) (B3)
         if slot == 0 or s == 0:
             product(
-                dw,
-                0,
-                stride,
-                errs,
-                slot * n,
-                1,
-                stride,
-                rows,
-                s * n,
-                stride,
-                H + O,
-                (block - slot) * m,
+                flat_dw, no, stride, flat_errs, slot * n, one, stride, flat_rows, s * n, stride, H + O, (block - slot) * m,
                 (H + I + lanes) // lanes,
-            )
+            )  # fmt: skip
         slot = slot - 1 if slot > 0 else block - 1
         for i in range(n):
             keep = leak[i] * dx[i]
@@ -503,50 +498,46 @@ def backward_chunk(dw, dx0, rows, errs, dx, dr, z, wb, leak, I, H, dynamics):
         dx0[i] = v
 
 
-@njit(error_model="numpy")
-def chunk(ws, c, b0, m, x_start, inputs, labels, targets, weights, noise, noise_mode, seed, step, dynamics, squared):
-    """All of one chunk. A function of its own: Numba's parfors drop stores to the arrays of a named tuple."""
-    stride, T, O = ws.dw.shape[2], inputs.shape[0], ws.dw.shape[1] - x_start.size
+@kernel
+def chunk(
+    ws, c, x_start, inputs, labels, targets, weights, noise, noise_mode, seed, step_no, dynamics, squared, states,
+    rates, outputs,
+):  # fmt: skip
+    """All of chunk c: forward; then its loss and gradients or, if states is not empty, its states, rates and outputs.
+
+    A function of its own: Numba's parfors drop stores to the arrays of a named tuple.
+    """
+    (T, B, I), H, chunks, stride = inputs.shape, x_start.size, ws.dw.shape[0], ws.dw.shape[2]
+    block, O, b0 = ws.sizes[0], ws.sizes[1], c * B // chunks
+    m = (c + 1) * B // chunks - b0
     n = m * stride
-    rows, errs = ws.rows[c, : (T + 1) * n].reshape((T + 1, n)), ws.errs[c, : ws.block[0] * n].reshape((ws.block[0], n))
-    x, normals = ws.x[c, :n], ws.normals[c, :n]
-    z = ws.z[c, : O * T * m]
-    z3 = z.reshape((O, T, m))
-    leak, gain = ws.vecs[0, :n], ws.vecs[1, :n]
+    rows, errs = ws.rows[c, : (T + 1) * n].reshape((T + 1, n)), ws.errs[c, : block * n].reshape((block, n))
+    x, normals, dr, leak, gain = ws.x[c, :n], ws.normals[c, :n], ws.dr[c, :n], ws.vecs[0, :n], ws.vecs[1, :n]
+    flat_z = ws.z[c, : O * T * m]
+    z = flat_z.reshape((O, T, m))
     forward_chunk(
-        rows,
-        x.reshape((m, stride)),
-        normals.reshape((m, stride)),
-        x,
-        normals,
-        ws.words[c],
-        z3,
-        ws.wf,
-        leak,
-        gain,
-        b0,
-        x_start,
-        inputs,
-        noise,
-        noise_mode,
-        seed,
-        step,
-        dynamics,
-        noise[:0],
-    )
+        rows, x.reshape((m, stride)), normals.reshape((m, stride)), x, normals, ws.words[c], z, ws.wf, leak, gain, b0,
+        x_start, inputs, noise, noise_mode, seed, step_no, dynamics, states,
+    )  # fmt: skip
+    if states.size > 0:
+        for t in range(T):
+            for b in range(m):
+                for i in range(H):
+                    rates[t, b0 + b, i] = rows[t + 1, b * stride + i]
+                for o in range(O):
+                    outputs[t, b0 + b, o] = z[o, t, b]
+        return
     if squared:
-        ws.loss[c, 0] = squared_error(z3, b0, targets, weights)
+        ws.loss[c, 0] = squared_error(z, b0, targets, weights)
     else:
-        ws.loss[c, 0] = cross_entropy(z.reshape((O, T * m)), ws.soft[c], b0, m, labels, weights)
-    backward_chunk(
-        ws.dw[c], ws.dx0[c], rows, errs, x, ws.dr[c, :n], z3, ws.wb, leak, inputs.shape[2], x_start.size, dynamics
-    )
+        ws.loss[c, 0] = cross_entropy(flat_z.reshape((O, T * m)), ws.soft[c], b0, m, labels, weights)
+    backward_chunk(ws.dw[c], ws.dx0[c], rows, errs, x, dr, z, ws.wb, leak, I, H, dynamics)
 
 
-@njit(error_model="numpy")
-def gather_units(grads, dx_start, lo, hi, dw, dx0, params, mask, alpha, I, E, O, dynamics):
+@kernel
+def gather_units(grads, dx_start, ws, lo, hi, params, mask, alpha, I, E, O, dynamics):
     """Gradients of units (from H on: outputs) lo .. hi-1: the chunks added in order, then a and M sign(theta)."""
-    H, zero = mask.shape[0], dw.dtype.type(0)
+    H, dw, dx0, zero = mask.shape[0], ws.dw, ws.dx0, params.dtype.type(0)
     theta = split(params, I, H, E, O)[2]
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(grads, I, H, E, O)
     for i in range(lo, hi):
@@ -570,6 +561,59 @@ def gather_units(grads, dx_start, lo, hi, dw, dx0, params, mask, alpha, I, E, O,
         for c in range(1, dx0.shape[0]):
             v += dx0[c, i]
         dx_start[i] = v  # (B11)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Adam
+
+
+@inlined
+def power(base, k):
+    """base**k by squaring: products only, so the same bits everywhere (a C library's pow is not)."""
+    result = 1.0
+    while k > 0:
+        if k & 1:
+            result *= base
+        base, k = base * base, k >> 1
+    return result
+
+
+@inlined
+def adam_coefficients(real, k, lr, beta1, beta2, eps):
+    """lr / (1 - beta1^k), 1 / sqrt(1 - beta2^k), betas, 1 - betas, eps: computed in float64, rounded to the type `real`."""
+    step_size, root_correction = lr / (1 - power(beta1, k)), 1 / np.sqrt(1 - power(beta2, k))
+    return (
+        real(step_size), real(root_correction), real(beta1), real(1 - beta1), real(beta2), real(1 - beta2), real(eps)
+    )  # fmt: skip
+
+
+@kernel
+def adam_range(p, g, m, v, coefficients, lo, hi):
+    """Algorithm 1 of Kingma & Ba (2015) on elements lo .. hi-1."""
+    step_size, root_correction, beta1, one_beta1, beta2, one_beta2, eps = coefficients
+    p, g, m, v = p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi]
+    for i in range(hi - lo):
+        m[i] = beta1 * m[i] + one_beta1 * g[i]
+        v[i] = beta2 * v[i] + one_beta2 * (g[i] * g[i])
+        p[i] -= step_size * m[i] / (np.sqrt(v[i]) * root_correction + eps)
+
+
+@kernel
+def adam_units(p, g, m, v, coefficients, lo, hi, I, H, E, O):
+    """The update of the parameters of units (from H on: outputs) lo .. hi-1: a range of each array in the flat buffer."""
+    top, end = min(hi, H), H * (I + H + 2) + O * (E + 1)
+    if lo < H:
+        start = 0
+        for size in (I, 1, H, 1):  # w_in, b_in, w_rec, b_rec
+            adam_range(p, g, m, v, coefficients, start + lo * size, start + top * size)
+            start += H * size
+        if p.size > end:
+            adam_range(p, g, m, v, coefficients, end + lo, end + top)
+    if hi > H:
+        bottom, start = max(lo, H) - H, H * (I + H + 2)
+        for size in (E, 1):  # w_out, b_out
+            adam_range(p, g, m, v, coefficients, start + bottom * size, start + (hi - H) * size)
+            start += O * size
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -618,97 +662,58 @@ def make_workspace(n_time, n_batch, n_in, n_hidden, n_out, n_exc, dtype):
         dw=zeros(chunks, n_errs, stride),
         dx0=zeros(chunks, up(n_hidden)),
         loss=zeros(chunks, 8, kind=np.float64),
-        block=np.array([block]),
+        sizes=np.array([block, n_out]),
     )
 
 
-@njit(error_model="numpy")
-def begin(ws, alpha, scale, noise_mode):
-    """vecs = [1 - a, scale], one copy for each trial of a chunk."""
-    H, stride = alpha.size, ws.dw.shape[2]
-    for b in range(ws.vecs.shape[1] // stride):
-        for i in range(H):
-            ws.vecs[0, b * stride + i] = 1 - alpha[i]
-            ws.vecs[1, b * stride + i] = scale[i] if noise_mode == MAKE_NOISE else 1
+@kernel
+def total(loss):
+    """The sum of the chunks' losses, in order."""
+    v = 0.0
+    for c in range(loss.shape[0]):
+        v += loss[c, 0]
+    return v
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def step(
-    grads,
-    dx_start,
-    ws,
-    params,
-    x_start,
-    mask,
-    alpha,
-    inputs,
-    labels,
-    targets,
-    weights,
-    scale,
-    noise,
-    noise_mode,
-    seed,
-    step_no,
-    n_exc,
-    dynamics,
-    squared,
-):
-    """Loss and gradients of one batch; returns the loss. grads, params are flat: w_in b_in w_rec b_rec w_out b_out.
+    grads, dx_start, ws, params, x_start, mask, alpha, inputs, labels, targets, weights, scale, noise, noise_mode,
+    seed, step_no, n_exc, dynamics, squared, m, v, k, lr, beta1, beta2, eps, states, rates, outputs,
+):  # fmt: skip
+    """A training step, its gradients alone, or its forward pass alone; returns the loss.
 
-    x_start (H,) is x_0, dx_start (H,) its gradient, out. mask (H, H), alpha (H,), inputs (T, B, I), labels (T, B) or
-    targets (T, B, O), weights (T, B), scale (H,), noise (T, B, H)
-    if noise_mode says so. In parallel: panels, then chunks, then units; each has one writer.
+    grads, params are flat: w_in b_in w_rec b_rec w_out b_out and x0, if it is trained. x_start (H,) is x_0, dx_start
+    (H,) its gradient, out. mask (H, H), alpha (H,), inputs (T, B, I), labels (T, B) or targets (T, B, O), weights
+    (T, B), scale (H,), noise (T, B, H) if noise_mode says so. Adam's moments m, v are like params; empty: no update,
+    nor is there one where the loss is not finite. If states is not empty, the forward pass alone is done, and states,
+    rates (T, B, H) and outputs (T, B, O) are out.
+    In parallel: vectors of units, then chunks, then vectors of units; each array has one writer. One loop over these
+    phases, as each parallel loop in the source takes seconds to compile.
     """
-    B, I = inputs.shape[1], inputs.shape[2]
-    H, O, chunks = mask.shape[0], ws.dw.shape[1] - mask.shape[0], ws.z.shape[0]
-    lanes = 64 // ws.wf.itemsize
+    I, H, chunks, lanes = inputs.shape[2], mask.shape[0], ws.dw.shape[0], 64 // params.itemsize
+    O = ws.sizes[1]
     groups = (H + O + lanes - 1) // lanes
-    begin(ws, alpha, scale, noise_mode)
-    for q in prange(groups):
-        pack_units(ws.wf, ws.wb, q, params, mask, alpha, I, n_exc, O, dynamics)
-    for c in prange(chunks):
-        b0 = c * B // chunks
-        chunk(
-            ws,
-            c,
-            b0,
-            (c + 1) * B // chunks - b0,
-            x_start,
-            inputs,
-            labels,
-            targets,
-            weights,
-            noise,
-            noise_mode,
-            seed,
-            step_no,
-            dynamics,
-            squared,
-        )
-    for q in prange(groups):
-        gather_units(
-            grads,
-            dx_start,
-            q * lanes,
-            min(q * lanes + lanes, H + O),
-            ws.dw,
-            ws.dx0,
-            params,
-            mask,
-            alpha,
-            I,
-            n_exc,
-            O,
-            dynamics,
-        )
-    loss = 0.0
-    for c in range(chunks):
-        loss += ws.loss[c, 0]
-    return loss
+    coefficients = adam_coefficients(params.dtype.type, k, lr, beta1, beta2, eps)
+    for phase in range(2 if states.size > 0 else 3):
+        n = chunks if phase == 1 else groups
+        for index in prange(n):
+            q = np.int64(index)  # unsigned in a compiled prange: all below would be compiled for both
+            if phase == 0:
+                pack_units(ws, q, params, mask, alpha, scale, noise_mode, I, n_exc, O, dynamics)
+            elif phase == 1:
+                chunk(
+                    ws, q, x_start, inputs, labels, targets, weights, noise, noise_mode, seed, step_no, dynamics,
+                    squared, states, rates, outputs,
+                )  # fmt: skip
+            else:
+                lo, hi = q * lanes, min(q * lanes + lanes, H + O)
+                gather_units(grads, dx_start, ws, lo, hi, params, mask, alpha, I, n_exc, O, dynamics)
+                if m.size > 0 and np.isfinite(total(ws.loss)):
+                    adam_units(params, grads, m, v, coefficients, lo, hi, I, H, n_exc, O)
+    return total(ws.loss)
 
 
-@njit(error_model="numpy")
+@kernel
 def noise_row(out, normals, words, scale, t, b, seed, step, shared):
     normal_rows(normals.reshape((1, normals.size)), words, b, 1, scale.size, seed, step, t, shared)
     for i in range(scale.size):
@@ -726,85 +731,12 @@ def noise_fill(out, normals, words, scale, seed, step, shared):
             noise_row(out, normals[t], words[t], scale, t, b, seed, step, shared)
 
 
-@njit(error_model="numpy")
-def forward_only(ws, c, b0, m, x_start, inputs, noise, noise_mode, dynamics, states, rates, outputs):
-    """The forward pass of a chunk, and its rates and outputs out of the workspace."""
-    stride, T, O, H = ws.dw.shape[2], inputs.shape[0], outputs.shape[2], x_start.size
-    n = m * stride
-    rows, x, normals = ws.rows[c, : (T + 1) * n].reshape((T + 1, n)), ws.x[c, :n], ws.normals[c, :n]
-    z = ws.z[c, : O * T * m].reshape((O, T, m))
-    forward_chunk(
-        rows,
-        x.reshape((m, stride)),
-        normals.reshape((m, stride)),
-        x,
-        normals,
-        ws.words[c],
-        z,
-        ws.wf,
-        ws.vecs[0, :n],
-        ws.vecs[1, :n],
-        b0,
-        x_start,
-        inputs,
-        noise,
-        noise_mode,
-        np.uint64(0),
-        0,
-        dynamics,
-        states,
-    )
-    for t in range(T):
-        for b in range(m):
-            for i in range(H):
-                rates[t, b0 + b, i] = rows[t + 1, b * stride + i]
-            for o in range(O):
-                outputs[t, b0 + b, o] = z[o, t, b]
-
-
 @njit(parallel=True, cache=True, error_model="numpy")
-def run(states, rates, outputs, ws, params, x_start, mask, alpha, inputs, scale, noise, noise_mode, n_exc, dynamics):
-    """The forward pass alone: states and rates (T, B, H), outputs (T, B, O), out."""
-    B, I, H, O = inputs.shape[1], inputs.shape[2], mask.shape[0], outputs.shape[2]
-    lanes, chunks = 64 // ws.wf.itemsize, ws.z.shape[0]
-    begin(ws, alpha, scale, noise_mode)
-    for q in prange((H + O + lanes - 1) // lanes):
-        pack_units(ws.wf, ws.wb, q, params, mask, alpha, I, n_exc, O, dynamics)
-    for c in prange(chunks):
-        b0 = c * B // chunks
-        forward_only(
-            ws, c, b0, (c + 1) * B // chunks - b0, x_start, inputs, noise, noise_mode, dynamics, states, rates, outputs
-        )
-
-
-@njit(error_model="numpy")
-def adam_part(p, g, m, v, step_size, root_correction, beta1, one_beta1, beta2, one_beta2, eps, lo, hi):
-    p, g, m, v = p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi]
-    for i in range(hi - lo):
-        m[i] = beta1 * m[i] + one_beta1 * g[i]
-        v[i] = beta2 * v[i] + one_beta2 * (g[i] * g[i])
-        p[i] -= step_size * m[i] / (np.sqrt(v[i]) * root_correction + eps)
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def adam(p, g, m, v, step_size, root_correction, beta1, one_beta1, beta2, one_beta2, eps):
-    """One update in place on flat buffers; the coefficients are those of Adam.coefficients."""
+def adam(p, g, m, v, k, lr, beta1, beta2, eps):
+    """Update k (from 1) of Adam, in place on flat buffers."""
+    coefficients = adam_coefficients(p.dtype.type, k, lr, beta1, beta2, eps)
     for q in prange((p.size + 8191) // 8192):
-        adam_part(
-            p,
-            g,
-            m,
-            v,
-            step_size,
-            root_correction,
-            beta1,
-            one_beta1,
-            beta2,
-            one_beta2,
-            eps,
-            q * 8192,
-            min(p.size, q * 8192 + 8192),
-        )
+        adam_range(p, g, m, v, coefficients, q * 8192, min(p.size, q * 8192 + 8192))
 
 
 @njit(cache=True)

@@ -190,23 +190,33 @@ class KernelModel:
         self.dynamics = kernels.BRAINPY if config.dynamics == "brainpy" else kernels.SONG
         self.no_labels, self.no_targets = np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), dtype)
         self.x0, self.dx0 = np.zeros((2, config.n_hidden), dtype)
+        self.nothing, self.no_states = np.zeros(0, dtype), np.zeros((0, 0, 0), dtype)
+        self.no_weights = np.zeros((1, 1), dtype)
 
     def run(self, states, rates, outputs, workspace, params, inputs, noise):
         """Forward pass into states, rates (T, B, H) and outputs (T, B, O)."""
-        kernels.run(
-            states, rates, outputs, workspace, kernel_array(params.flat), self._start(params), self.mask,
-            self.alpha, inputs, self.scale, noise, kernels.ARRAY_NOISE, self.n_exc, self.dynamics,
+        kernels.step(
+            self.nothing, self.dx0, workspace, kernel_array(params.flat), self._start(params), self.mask, self.alpha,
+            inputs, self.no_labels, self.no_targets, self.no_weights, self.scale, noise, kernels.ARRAY_NOISE,
+            np.uint64(0), 0, self.n_exc, self.dynamics, self.squared, self.nothing, self.nothing, 0, 0.0, 0.0, 0.0, 0.0,
+            states, rates, outputs,
         )  # fmt: skip
 
-    def loss_and_grads(self, grads, workspace, params, inputs, labels, weights, *, noise=None, seed=0, step=0):
-        """Loss, and gradients into `grads`. Without a `noise` array it is made where it is used, from (seed, step)."""
+    def loss_and_grads(
+        self, grads, workspace, params, inputs, labels, weights, *, noise=None, seed=0, step=0, adam=None
+    ):
+        """Loss, and gradients into `grads`. Without a `noise` array it is made where it is used, from (seed, step).
+
+        With `adam`, an `Adam.next_update`, the parameters are updated too, unless the loss is not finite.
+        """
         labels, targets = (self.no_labels, labels) if self.squared else (labels, self.no_targets)
         mode = kernels.MAKE_NOISE if noise is None else kernels.ARRAY_NOISE
+        update = (self.nothing, self.nothing, 0, 0.0, 0.0, 0.0, 0.0) if adam is None else adam
         return kernels.step(
             grads.flat, self.dx0 if grads.x0 is None else grads.x0, workspace, kernel_array(params.flat),
             self._start(params), self.mask, self.alpha, inputs, labels, targets, weights, self.scale,
             self.no_targets if noise is None else noise, mode, np.uint64(seed), step, self.n_exc, self.dynamics,
-            self.squared,
+            self.squared, *update, self.no_states, self.no_states, self.no_states,
         )  # fmt: skip
 
     def _start(self, params):

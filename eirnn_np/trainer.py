@@ -38,6 +38,8 @@ class Trainer:
 
     def __init__(self, config, params, lr=1e-3, seed=0, threads=None):
         check_params(config, params)
+        if not params.flat.flags.carray:
+            raise ValueError("params.flat must be writeable and in C order: pass params.copy()")
         seed_key(seed)
         most = numba.config.NUMBA_NUM_THREADS
         if threads is not None and (not isinstance(threads, int | np.integer) or not 1 <= threads <= most):
@@ -73,16 +75,19 @@ class Trainer:
             self._shape = inputs.shape
         weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
         before = numba.get_num_threads()
-        numba.set_num_threads(self.threads)
+        if before != self.threads:
+            numba.set_num_threads(self.threads)
         try:
             loss = self._model.loss_and_grads(
-                self.grads, self._workspace, self.params, inputs, labels, weights, seed=self.seed, step=self.k
-            )
-            if math.isfinite(loss):
-                self.adam.update(self.params, self.grads)
-                self.k += 1
+                self.grads, self._workspace, self.params, inputs, labels, weights, seed=self.seed, step=self.k,
+                adam=self.adam.next_update(self.params),
+            )  # fmt: skip
         finally:
-            numba.set_num_threads(before)
+            if before != self.threads:
+                numba.set_num_threads(before)
+        if math.isfinite(loss):
+            self.adam.k += 1
+            self.k += 1
         return loss
 
     def _takes(self, inputs, labels):
