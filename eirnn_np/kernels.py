@@ -121,8 +121,8 @@ def strip(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
 def product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
     """c (m, vecs) += a (m, n) b (n, vecs), addressed as in tile.
 
-    ldb = 0 says that b is packed: panel after panel, each (n, width). A panel is taken DEPTH rows at a time, so that all
-    rows of c find it in the first-level cache.
+    ldb = 0 says that b is packed: panel after panel, each (n, width). A panel is taken DEPTH rows at a time, so that
+    all rows of c find it in the first-level cache.
     """
     lanes = 64 // c.itemsize
     blocks = (n + DEPTH - 1) // DEPTH
@@ -305,8 +305,8 @@ def split(flat, I, H, E, O):
 def pack_units(ws, q, params, mask, alpha, scale, noise_mode, I, E, O, dynamics):
     """The q-th vector of units' share of both packed matrices: columns of wf, rows of wb; and of vecs.  (F1)
 
-    wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out], wb = [a W_rec; W_out 0], and vecs = [1 - a, scale], one copy
-    for each trial of a chunk.
+    wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out], wb = [a W_rec; W_out 0], and vecs = [1 - a, scale], one
+    copy for each trial of a chunk.
     """
     H, lanes, stride = mask.shape[0], 64 // ws.wf.itemsize, ws.dw.shape[2]
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(params, I, H, E, O)
@@ -347,8 +347,8 @@ def pack_units(ws, q, params, mask, alpha, scale, noise_mode, I, E, O, dynamics)
 
 @kernel
 def forward_chunk(
-    rows, x, normals, flat_x, flat_normals, words, z, wf, leak, gain, b0, x_start, inputs, noise, noise_mode, seed, step,
-    dynamics, states,
+    rows, x, normals, flat_x, flat_normals, words, z, wf, leak, gain, b0, x_start, inputs, noise, noise_mode, seed,
+    step, dynamics, states,
 ):  # fmt: skip
     """x_{s+1} = (1-a) x_s + noise_{s+1} + a c_{s+1}; r_s = max(x_s, 0); z_s; for trials b0 .. b0+m-1.  (F2-F5)
 
@@ -478,8 +478,8 @@ def backward_chunk(dw, dx0, rows, errs, dx, dr, z, wb, leak, I, H, dynamics):
         )  # (B2) (B3)
         if slot == 0 or s == 0:
             product(
-                flat_dw, no, stride, flat_errs, slot * n, one, stride, flat_rows, s * n, stride, H + O, (block - slot) * m,
-                (H + I + lanes) // lanes,
+                flat_dw, no, stride, flat_errs, slot * n, one, stride, flat_rows, s * n, stride, H + O,
+                (block - slot) * m, (H + I + lanes) // lanes,
             )  # fmt: skip
         slot = slot - 1 if slot > 0 else block - 1
         for i in range(n):
@@ -580,7 +580,7 @@ def power(base, k):
 
 @inlined
 def adam_coefficients(real, k, lr, beta1, beta2, eps):
-    """lr / (1 - beta1^k), 1 / sqrt(1 - beta2^k), betas, 1 - betas, eps: computed in float64, rounded to the type `real`."""
+    """lr / (1 - beta1^k), 1 / sqrt(1 - beta2^k), betas, 1 - betas, eps: from float64, rounded to the type `real`."""
     step_size, root_correction = lr / (1 - power(beta1, k)), 1 / np.sqrt(1 - power(beta2, k))
     return (
         real(step_size), real(root_correction), real(beta1), real(1 - beta1), real(beta2), real(1 - beta2), real(eps)
@@ -600,7 +600,7 @@ def adam_range(p, g, m, v, coefficients, lo, hi):
 
 @kernel
 def adam_units(p, g, m, v, coefficients, lo, hi, I, H, E, O):
-    """The update of the parameters of units (from H on: outputs) lo .. hi-1: a range of each array in the flat buffer."""
+    """The update of what belongs to units (from H on: outputs) lo .. hi-1: a range of each array in the flat buffer."""
     top, end = min(hi, H), H * (I + H + 2) + O * (E + 1)
     if lo < H:
         start = 0

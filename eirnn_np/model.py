@@ -39,7 +39,7 @@ def forward(config, params, inputs, noise=None, backend="numba") -> Trajectory:
     ValueError
         Names the argument, what was expected and what was found.
     """
-    inputs, noise = _check_run(config, params, inputs, noise, backend)
+    params, inputs, noise = _check_run(config, params, inputs, noise, backend)
     if backend == "numpy":
         return reference.forward(config, params, inputs, noise)
     (T, B, _), H = inputs.shape, config.n_hidden
@@ -75,7 +75,7 @@ def loss_and_grads(config, params, inputs, labels, noise=None, weights=None, bac
     ValueError
         Names the argument, what was expected and what was found.
     """
-    inputs, noise = _check_run(config, params, inputs, noise, backend)
+    params, inputs, noise = _check_run(config, params, inputs, noise, backend)
     labels = check_targets(config, labels, inputs.shape, params.dtype)
     weights = check_weights(weights, inputs.shape, params.dtype)
     if backend == "numpy":
@@ -162,11 +162,13 @@ def _check_run(config, params, inputs, noise, backend):
     if backend not in BACKENDS:
         raise ValueError(f"backend must be {' or '.join(BACKENDS)}, found {backend!r}")
     check_params(config, params)
+    if not params.flat.flags.carray:
+        params = params.copy()
     inputs = check_inputs(config, inputs, params.dtype)
     shape = (*inputs.shape[:2], config.n_hidden)
     if noise is None:
-        return inputs, np.zeros(shape, params.dtype)
-    return inputs, kernel_array(real_array("noise", noise, shape, params.dtype))
+        return params, inputs, np.zeros(shape, params.dtype)
+    return params, inputs, kernel_array(real_array("noise", noise, shape, params.dtype))
 
 
 def make_workspace(config, n_time, n_batch, dtype):
@@ -179,7 +181,7 @@ def make_workspace(config, n_time, n_batch, dtype):
 class KernelModel:
     """A configuration in the form that the kernels take: made once, used for many steps. Checks nothing.
 
-    Arrays must be as `kernel_array` makes them.
+    Arrays must be as `kernel_array` makes them, those of Params too.
     """
 
     def __init__(self, config, dtype):
@@ -196,7 +198,7 @@ class KernelModel:
     def run(self, states, rates, outputs, workspace, params, inputs, noise):
         """Forward pass into states, rates (T, B, H) and outputs (T, B, O)."""
         kernels.step(
-            self.nothing, self.dx0, workspace, kernel_array(params.flat), self._start(params), self.mask, self.alpha,
+            self.nothing, self.dx0, workspace, params.flat, self._start(params), self.mask, self.alpha,
             inputs, self.no_labels, self.no_targets, self.no_weights, self.scale, noise, kernels.ARRAY_NOISE,
             np.uint64(0), 0, self.n_exc, self.dynamics, self.squared, self.nothing, self.nothing, 0, 0.0, 0.0, 0.0, 0.0,
             states, rates, outputs,
@@ -220,4 +222,4 @@ class KernelModel:
         )  # fmt: skip
 
     def _start(self, params):
-        return self.x0 if params.x0 is None else kernel_array(params.x0)
+        return self.x0 if params.x0 is None else params.x0
