@@ -94,6 +94,12 @@ def _figures(arguments):
         _say(folder / "figures" / name)
 
 
+def _report(arguments):
+    from .report import write_report
+
+    _say(f"Report in {write_report(arguments.run, arguments.out)}")
+
+
 def _network_config(arguments, n_in=3, n_out=3):
     from .params import ModelConfig
 
@@ -233,6 +239,10 @@ def _parser():
 
     sub = command("figures", _figures, "Draw the figures of a trained run again.")
     sub.add_argument("run", metavar="RUN", help="run folder")
+
+    sub = command("report", _report, "Write one HTML page of a trained run: settings, results, figures; opens offline.")
+    sub.add_argument("run", metavar="RUN", help="run folder")
+    sub.add_argument("--out", metavar="FILE", help="(default: report.html in the run folder)")
 
     def network(sub, hidden):
         sub.add_argument("--hidden", type=int, default=hidden, metavar="H", help="recurrent units")
