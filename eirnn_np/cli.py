@@ -234,7 +234,7 @@ def _parser():
         "--e-ratio", type=float, default=ModelConfig.e_ratio, metavar="P", help="share of excitatory units"
     )
     model.add_argument("--sigma-rec", type=float, default=ModelConfig.sigma_rec, metavar="S",
-                       help="recurrent noise: about the standard deviation of a unit without input, in units of x")  # fmt: skip
+                       help="recurrent noise: standard deviation of a unit without input, in units of x")  # fmt: skip
     model.add_argument(
         "--dt", type=float, default=ModelConfig.dt, metavar="MS", help="time step of network and task, ms"
     )

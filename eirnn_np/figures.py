@@ -110,7 +110,9 @@ def connectivity(weights, order, n_exc, by="d′"):
     limit = np.abs(weights).max() or 1.0
     image = ax.imshow(weights[np.ix_(order, order)], cmap="bwr_r", vmin=-limit, vmax=limit, interpolation="nearest")
     for line in (ax.axhline, ax.axvline):
-        line(n_exc - 0.5, color="0.2", lw=1.0)
+        line(
+            n_exc - 0.5, color="#333338", lw=1.0
+        )  # no pure grey: the report keeps it dark, as what is below it is light
     size = len(order)
     for middle, name in ((n_exc / 2 - 0.5, "E"), ((n_exc + size) / 2 - 0.5, "I")):
         ax.text(middle, -0.02 * size - 0.5, name, ha="center", va="bottom")
@@ -149,7 +151,7 @@ def weight_distributions(before, after, n_exc):
         ax.hist(values, bins, histtype="step", color="0.2", lw=1.2, ls=style, label=f"{label}, at the start")
     ax.set_yscale("log")
     ax.set(xlabel="Effective weight", ylabel="Connections", ylim=(0.7, None))
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return figure
 
 
@@ -165,15 +167,16 @@ def eigenvalues(before, after, alpha):
         {"mfc": "none", "color": "0.5", "label": "at the start"}, {"color": "#542788", "label": "trained"},
     )):  # fmt: skip
         ax.plot(values.real, values.imag, "o", ms=4.5, mew=1.1, **style)
-    ax.autoscale(False)  # the circle is far larger than the spectrum
+    points = np.concatenate(spectra)
+    reach = 1.1 * max(np.abs(points.imag).max(), 0.1)
+    low, high = min(points.real.min(), 0.0), max(points.real.max(), 1.0)  # the circle itself is far larger
+    ax.set(xlim=(low - 0.08 * (high - low), high + 0.08 * (high - low)), ylim=(-reach, reach))
     if np.ptp(alpha) == 0:
         angle = np.linspace(-np.pi, np.pi, 2001)
         a = alpha[0]
         ax.plot(
             1 - 1 / a + np.cos(angle) / a, np.sin(angle) / a, ":", color="0.35", lw=1.2, label="border of stability"
         )
-        low, high = ax.get_xlim()
-        ax.set_xlim(low, max(high, 1.3))
     ax.axhline(0, color="0.85", lw=0.8, zorder=0)
     ax.axvline(0, color="0.85", lw=0.8, zorder=0)
     ax.set(xlabel="Real part", ylabel="Imaginary part")

@@ -35,11 +35,11 @@ class Check:
     skipped: int = 0
 
     @property
-    def used(self):
+    def used(self) -> float:
         return self.error / self.tolerance if self.tolerance else (0.0 if self.error == 0 else math.inf)
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return bool(self.used <= 1)  # NaN does not pass
 
 
@@ -53,14 +53,14 @@ class GradientReport:
     notes: list = field(default_factory=list)
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return all(check.passed for checks in self.rows.values() for check in checks.values())
 
-    def failures(self):
+    def failures(self) -> list[tuple[str, str]]:
         """Pairs (tensor, oracle) that did not pass."""
         return [(name, oracle) for name, checks in self.rows.items() for oracle, c in checks.items() if not c.passed]
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         return {
             "passed": self.passed,
             "title": self.title,
@@ -79,7 +79,7 @@ class GradientReport:
             },
         }  # fmt: skip
 
-    def __str__(self):
+    def __str__(self) -> str:
         oracles = list(dict.fromkeys(oracle for checks in self.rows.values() for oracle in checks))
         width = max([len(name) for name in self.rows] + [6])
         lines = [self.title] if self.title else []

@@ -5,17 +5,23 @@ the command `eirnn-np report`.
 """
 
 import io
+import os
 import re
 import tempfile
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 
 from . import figures, tasks
 from .model import loss_and_grads, recurrent_noise
-from .params import effective_weights, init_params, write_file
+from .params import ModelConfig, Params, effective_weights, init_params, write_file
+
+if TYPE_CHECKING:
+    from .train import Settings
 
 GRADIENT_BATCHES = 20
 
@@ -70,7 +76,7 @@ td { overflow-wrap: anywhere; }
 """
 
 
-def write_report(run, path=None):
+def write_report(run: str | os.PathLike, path: str | os.PathLike | None = None) -> Path:
     """Write the report of a finished run.
 
     The trials are those of the run's evaluation, drawn again; evaluation.json stays as it is. The weights before
@@ -101,7 +107,7 @@ def write_report(run, path=None):
     return path
 
 
-def build_report(name, settings, config, params, losses):
+def build_report(name: str, settings: "Settings", config: ModelConfig, params: Params, losses: np.ndarray) -> str:
     """The page, as text, from what `train.read_run` gives."""
     from .train import environment, evaluate_run, performance_line
 
@@ -156,7 +162,7 @@ def build_report(name, settings, config, params, losses):
     )
 
 
-def gradient_norms(settings, config, networks):
+def gradient_norms(settings: "Settings", config: ModelConfig, networks: tuple[Params, ...]) -> list[dict[str, float]]:
     """[{parameter: norm of its gradient}], one for each of `networks`: means over batches that training did not see."""
     batches = tasks.make_batches(
         settings.task, settings.batch_size, settings.seq_len, settings.evaluation_seed, settings.env_kwargs
@@ -171,7 +177,7 @@ def gradient_norms(settings, config, networks):
     return totals
 
 
-def _picture(name, figure):
+def _picture(name: str, figure: Figure) -> str:
     """A <figure> of inline SVG, whose colours follow the page."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -192,7 +198,7 @@ def _picture(name, figure):
     return f'<figure id="{name}">{svg}<figcaption>{caption}</figcaption></figure>\n'
 
 
-def _colour(code):
+def _colour(code: str) -> str:
     """What a colour of the figures is called in the page's style."""
     red, green, blue = (int(code[i : i + 2], 16) for i in (1, 3, 5))
     if code in _COLOURS or not red == green == blue:
@@ -200,7 +206,7 @@ def _colour(code):
     return next(f"var(--{name})" for name, most in (("ink", 0x60), ("middle", 0xA0), ("faint", 0xFF)) if red <= most)
 
 
-def _performance_table(result):
+def _performance_table(result: dict) -> str:
     rows, ideal = result["performance"].get("by_coherence"), result["ideal_observer"]
     if not rows:
         return ""
@@ -213,8 +219,8 @@ def _performance_table(result):
     return _table(["coherence", "trials", "right", "95 % interval"] + ["ideal observer"] * bool(ideal), cells)
 
 
-def _table(head, rows):
-    def cells(tag, values):
+def _table(head: list[str], rows: list[list]) -> str:
+    def cells(tag: str, values: list) -> str:
         number = ' class="number"' if len(head) > 2 else ""
         return "".join(f"<{tag}{number * (i > 0)}>{escape(str(value))}</{tag}>" for i, value in enumerate(values))
 
@@ -222,13 +228,13 @@ def _table(head, rows):
     return f'<div class="scroll"><table>\n<tr>{cells("th", head)}</tr>\n{lines}</table></div>\n'
 
 
-def _plain(settings):
+def _plain(settings: dict) -> list[list]:
     """Rows of a table, with the units of what has one."""
     units = {"dt": " ms", "tau": " ms", "lr": " (Adam)", "seq_len": " time steps", "batch_size": " trial streams"}
     return [[key, f"{value}{units.get(key, '')}"] for key, value in settings.items() if value is not None]
 
 
-def _flat(nested):
+def _flat(nested: dict) -> dict:
     return {
         k: v for key, value in nested.items() for k, v in (value if isinstance(value, dict) else {key: value}).items()
     }

@@ -10,11 +10,13 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import tasks
 from .params import ModelConfig, check_dtype, init_params, load_params, save_params, write_file
@@ -71,7 +73,12 @@ class Settings:
         return self.seed + EVALUATION_SEED_OFFSET
 
 
-def train(trainer, batches, steps, on_step=None):
+def train(
+    trainer: Trainer,
+    batches: Iterator[tuple[ArrayLike, ArrayLike]],
+    steps: int,
+    on_step: Callable[[int, float], object] | None = None,
+) -> tuple[np.ndarray, dict[str, float]]:
     """Take `steps` training steps on any iterator of (inputs, labels).
 
     Parameters
