@@ -5,10 +5,10 @@ Shapes: N trials, T time steps, H units.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from . import tasks
 from .model import forward, recurrent_noise
@@ -114,7 +114,7 @@ def psychometric(evaluation: Evaluation) -> list[dict] | None:
     return rows
 
 
-def ideal_observer(cohs: ArrayLike, sigma: float, dt: float, n_steps: int) -> np.ndarray:
+def ideal_observer(cohs: Sequence[float] | np.ndarray, sigma: float, dt: float, n_steps: int) -> np.ndarray:
     """Best possible accuracy at each coherence of PerceptualDecisionMaking-v0 with two choices.
 
     The two stimulus channels differ by ``coh / 100`` on average and carry independent noise of standard

@@ -156,7 +156,8 @@ def check_gradients(
     rounding = 64 * np.finfo(np.float64).eps * abs(base) / step
     side = None if kinks is None else np.array(kinks(params))
     rng = np.random.default_rng(seed)
-    rows, norms = {}, {}
+    rows: dict[str, dict[str, Check]] = {}
+    norms: dict[str, float] = {}
 
     def difference(name, direction):
         """The directional derivative, or None where a kink is in the way."""
@@ -173,8 +174,8 @@ def check_gradients(
 
     for name, gradient in grads.items():
         norm = norms[name] = float(np.linalg.norm(gradient))
-        directions = rng.normal(size=(n_directions, *gradient.shape))
-        directions = [d / np.linalg.norm(d) for d in directions] + ([gradient / norm] if norm else [])
+        drawn = rng.normal(size=(n_directions, *gradient.shape))
+        directions = [d / np.linalg.norm(d) for d in drawn] + ([gradient / norm] if norm else [])
         size = gradient.size
         largest = np.argsort(-np.abs(gradient), axis=None, kind="stable")[: n_coordinates // 2]
         chosen = list(dict.fromkeys([*largest.tolist(), *rng.permutation(size)[:n_coordinates].tolist()]))

@@ -5,7 +5,7 @@ Everything is checked here and nowhere below; then the work goes to reference.py
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import DTypeLike
 
 from . import kernels, reference
 from .noise import seed_key
@@ -16,7 +16,7 @@ BACKENDS = ("numba", "numpy")
 
 
 def forward(
-    config: ModelConfig, params: Params, inputs: ArrayLike, noise: ArrayLike | None = None, backend: str = "numba"
+    config: ModelConfig, params: Params, inputs: np.ndarray, noise: np.ndarray | None = None, backend: str = "numba"
 ) -> Trajectory:
     """Run the network over a batch of inputs. (F1)-(F5)
 
@@ -56,10 +56,10 @@ def forward(
 def loss_and_grads(
     config: ModelConfig,
     params: Params,
-    inputs: ArrayLike,
-    labels: ArrayLike,
-    noise: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    noise: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
     backend: str = "numba",
 ) -> tuple[float, Params]:
     """The loss of a batch and its gradient with respect to every parameter. (F1)-(F8), (B1)-(B12)
@@ -93,7 +93,7 @@ def loss_and_grads(
         loss, grads = reference.loss_and_grads(config, params, inputs, labels, noise, weights)
         return float(loss), grads
     grads = Params.like(config, params.dtype)
-    workspace = make_workspace(config, *inputs.shape[:2], params.dtype)
+    workspace = make_workspace(config, inputs.shape[0], inputs.shape[1], params.dtype)
     model = KernelModel(config, params.dtype)
     return model.loss_and_grads(grads, workspace, params, inputs, labels, weights, noise=noise), grads
 

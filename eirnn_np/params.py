@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import DTypeLike
 
 from .noise import INIT_STREAM, MASK_STREAM, uniforms
 
@@ -175,7 +175,7 @@ def sparse_mask(config: ModelConfig, p: float, seed: int = 0) -> np.ndarray:
     return sign_mask(config) * (uniforms(seed, MASK_STREAM, H * H).reshape(H, H) < p)
 
 
-def block_mask(config: ModelConfig, areas: ArrayLike, connections: ArrayLike) -> np.ndarray:
+def block_mask(config: ModelConfig, areas: np.ndarray, connections: np.ndarray) -> np.ndarray:
     """`sign_mask` scaled block by block, for networks of several areas; (H, H).
 
     Parameters
@@ -270,7 +270,7 @@ class Params:
         return {STATE_DICT_KEYS[name]: array.copy() for name, array in self.items()}
 
     @classmethod
-    def from_state_dict(cls, d: Mapping[str, ArrayLike]) -> "Params":
+    def from_state_dict(cls, d: Mapping[str, np.ndarray]) -> "Params":
         """Read arrays (or tensors) under the PyTorch original's keys; sizes come from the shapes.
 
         Raises ValueError for a key that is missing or unknown, and for shapes that do not fit.

@@ -169,7 +169,8 @@ def gradient_norms(settings: "Settings", config: ModelConfig, networks: tuple[Pa
     )
     totals = [dict.fromkeys(params.shapes, 0.0) for params in networks]
     for k, (inputs, labels) in zip(range(GRADIENT_BATCHES), batches):
-        noise = recurrent_noise(config, settings.evaluation_seed, k, *inputs.shape[:2], networks[0].dtype)
+        (T, B), dtype = labels.shape, networks[0].dtype
+        noise = recurrent_noise(config, settings.evaluation_seed, k, T, B, dtype)
         for total, params in zip(totals, networks):
             _, grads = loss_and_grads(config, params, inputs, labels, noise)
             for key, gradient in grads.items():
@@ -189,7 +190,7 @@ def _picture(name: str, figure: Figure) -> str:
     )  # it would style every figure
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)  # ids are the page's, not the picture's
     svg = re.sub(r"#[0-9a-f]{6}", lambda match: _colour(match[0]), svg)
-    width, height = (float(value) for value in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
+    width, height = (float(value) for value in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[0])
     caption = escape(CAPTIONS[name])
     opening = (
         f'<svg role="img" aria-label="{caption}" viewBox="0 0 {width:g} {height:g}" style="max-width: {width:g}pt">'

@@ -16,7 +16,6 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from . import tasks
 from .params import ModelConfig, check_dtype, init_params, load_params, save_params, write_file
@@ -75,7 +74,7 @@ class Settings:
 
 def train(
     trainer: Trainer,
-    batches: Iterator[tuple[ArrayLike, ArrayLike]],
+    batches: Iterator[tuple[np.ndarray, np.ndarray]],
     steps: int,
     on_step: Callable[[int, float], object] | None = None,
 ) -> tuple[np.ndarray, dict[str, float]]:

@@ -4,7 +4,6 @@ import math
 
 import numba
 import numpy as np
-from numpy.typing import ArrayLike
 
 from . import kernels
 from .adam import Adam
@@ -60,7 +59,7 @@ class Trainer:
     def lr(self) -> float:
         return self.adam.lr
 
-    def step(self, inputs: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None) -> float:
+    def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step on inputs (T, B, I) and labels (T, B); returns the loss before the update.
 
         Where that loss is not finite there is no update: the parameters stay as they were.
@@ -73,7 +72,7 @@ class Trainer:
             inputs = check_inputs(self.config, inputs, self.params.dtype)
             labels = check_targets(self.config, labels, inputs.shape, self.params.dtype)
         if inputs.shape != self._shape:
-            self._workspace = make_workspace(self.config, *inputs.shape[:2], self.params.dtype)
+            self._workspace = make_workspace(self.config, inputs.shape[0], inputs.shape[1], self.params.dtype)
             self._weights = check_weights(None, inputs.shape, self.params.dtype)
             self._shape = inputs.shape
         weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
