@@ -145,7 +145,7 @@ class ModelConfig:
             return NotImplemented
         return self.to_dict() == other.to_dict() and np.array_equal(sign_mask(self), sign_mask(other))
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
 
 def sign_mask(config: ModelConfig) -> np.ndarray:

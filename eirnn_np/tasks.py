@@ -141,7 +141,8 @@ def make_trials(
         found = replay.compiled_trials(task, env_kwargs, n_trials, seed)
         return [
             Trial(
-                *found[k],
+                found[k][0],
+                found[k][1],
                 {name: values[k] for name, values in found.info.items()},
                 {name: (int(found.start_ind[name][k]), int(found.end_ind[name][k])) for name in found.start_ind},
             )
