@@ -30,7 +30,7 @@ def _number(value: Any, name: str, low: float = -math.inf):
         isinstance(value, bool)
         or not isinstance(value, (int, float, np.int64))
         or not low <= value < math.inf
-        or abs(value) > 2**53
+        or not -(2**53) <= value <= 2**53
     ):
         raise Unsupported(
             f"{name} must be a plain finite number" + (f" >= {low}" if low > -math.inf else "") + f", found {value!r}"
