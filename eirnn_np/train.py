@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -71,7 +72,12 @@ class Settings:
         return self.seed + EVALUATION_SEED_OFFSET
 
 
-def train(trainer, batches, steps, on_step=None):
+def train(
+    trainer: Trainer,
+    batches: Iterator[tuple[np.ndarray, np.ndarray]],
+    steps: int,
+    on_step: Callable[[int, float], object] | None = None,
+) -> tuple[np.ndarray, dict[str, float]]:
     """Take `steps` training steps on any iterator of (inputs, labels).
 
     Parameters

@@ -9,7 +9,7 @@ from . import kernels
 from .adam import Adam
 from .model import KernelModel, check_inputs, check_targets, check_weights, make_workspace
 from .noise import seed_key
-from .params import Params, check_params
+from .params import ModelConfig, Params, check_params
 
 
 class Trainer:
@@ -36,7 +36,9 @@ class Trainer:
         Steps taken.
     """
 
-    def __init__(self, config, params, lr=1e-3, seed=0, threads=None):
+    def __init__(
+        self, config: ModelConfig, params: Params, lr: float = 1e-3, seed: int = 0, threads: int | None = None
+    ) -> None:
         check_params(config, params)
         if not params.flat.flags.carray:
             raise ValueError("params.flat must be writeable and in C order: pass params.copy()")
@@ -54,10 +56,10 @@ class Trainer:
         self._bits = np.int32 if params.dtype == np.float32 else np.int64
 
     @property
-    def lr(self):
+    def lr(self) -> float:
         return self.adam.lr
 
-    def step(self, inputs, labels, weights=None) -> float:
+    def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step on inputs (T, B, I) and labels (T, B); returns the loss before the update.
 
         Where that loss is not finite there is no update: the parameters stay as they were.
@@ -70,7 +72,7 @@ class Trainer:
             inputs = check_inputs(self.config, inputs, self.params.dtype)
             labels = check_targets(self.config, labels, inputs.shape, self.params.dtype)
         if inputs.shape != self._shape:
-            self._workspace = make_workspace(self.config, *inputs.shape[:2], self.params.dtype)
+            self._workspace = make_workspace(self.config, inputs.shape[0], inputs.shape[1], self.params.dtype)
             self._weights = check_weights(None, inputs.shape, self.params.dtype)
             self._shape = inputs.shape
         weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
@@ -107,7 +109,7 @@ class Trainer:
             and kernels.is_clean(inputs.reshape(-1).view(self._bits), labels.reshape(-1), self.config.n_out)
         )
 
-    def compile(self, n_time, n_batch):
+    def compile(self, n_time: int, n_batch: int) -> None:
         """Compile what `step` needs, without changing anything."""
         inputs = np.zeros((n_time, n_batch, self.config.n_in), self.params.dtype)
         labels = np.zeros((n_time, n_batch), np.int64)
