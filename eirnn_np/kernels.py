@@ -621,8 +621,13 @@ def adam_units(p, g, m, v, coefficients, lo, hi, I, H, E, O):
 
 
 def chunk_count(n_batch, n_hidden):
-    """Number of chunks: a function of the problem alone, so that results do not depend on the machine."""
-    return -(-n_batch // (8 if n_hidden <= 128 else 32))
+    """Number of chunks: a function of the problem alone, so that results do not depend on the machine.
+
+    Chunks of 8 trials, two tiles high, so that many cores find work; of 16 where H is so large that the memory traffic
+    of each chunk's weight gradient counts. A small batch makes two chunks as long as each fills a tile of 4.
+    """
+    size = 8 if n_hidden <= 512 else 16
+    return -(-n_batch // min(size, max(4, -(-n_batch // 2))))
 
 
 def make_workspace(n_time, n_batch, n_in, n_hidden, n_out, n_exc, dtype):

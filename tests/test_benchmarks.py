@@ -135,6 +135,10 @@ def test_the_small_scripts_run(tmp_path):
     assert "| float32 | 7 | 5 |" in run("gradient_error.py", "--quick", "--figure", tmp_path / "g.png").stdout
     assert (tmp_path / "g.png").stat().st_size > 5000
     assert "accuracy" in run("learning.py", "--seeds", 1, "--steps", 5, "--trials", 20).stdout
+    run("shares.py", "--size", "toy", "--repeats", 2, "--json", tmp_path / "s.json")
+    shares = json.loads((tmp_path / "s.json").read_text())
+    assert sum(shares["parts"].values()) == pytest.approx(shares["seconds"])
+    assert len(shares["parts"]) == 8
 
 
 @pytest.mark.parametrize("peer", ["Jax", "BrainPy"])

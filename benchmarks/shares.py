@@ -1,0 +1,153 @@
+"""What takes the time in one training step? Its parts alone, each in a compiled loop, as shares of the whole.
+
+    python benchmarks/shares.py [--size tutorial|medium|large] [--repeats 30] [--json FILE]
+
+The parts are the very functions of eirnn_np/kernels.py, called on the workspace of a trainer after a step. A part that
+runs alone finds its arrays in the caches, so the shares of the parts are lower bounds; what they leave of the whole is
+in the last row.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import common
+import numpy as np
+from numba import njit
+
+import eirnn_np as ei
+from eirnn_np import kernels as k
+
+LANES = 16  # of float32 in 64 bytes
+
+
+@njit
+def noise(ws, m, T, H, n):
+    normals = ws.normals[0, : m * ws.dw.shape[2]].reshape((m, ws.dw.shape[2]))
+    for _ in range(n):
+        for t in range(T):
+            k.normal_rows(normals, ws.words[0], 0, m, H, np.uint64(3), 1, t, False)
+
+
+@njit
+def forward_product(ws, m, T, H, I, O, n):
+    stride, zero, one = ws.dw.shape[2], np.int64(0), np.int64(1)
+    x, rows = ws.x[0], ws.rows[0]
+    vecs = (H + O + LANES - 1) // LANES
+    for _ in range(n):
+        x[:] = 0
+        for s in range(T + 1):
+            k.product(x, zero, stride, rows, s * m * stride, stride, one, ws.wf, zero, zero, m, H + I + 1, vecs)
+
+
+@njit
+def backward_product(ws, m, T, H, O, n):
+    stride, zero, one, block = ws.dw.shape[2], np.int64(0), np.int64(1), ws.sizes[0]
+    dr, errs = ws.dr[0], ws.errs[0]
+    vecs = (H + LANES - 1) // LANES
+    for _ in range(n):
+        dr[:] = 0
+        for s in range(T + 1):
+            row = (s % block) * m * stride
+            k.product(dr, zero, stride, errs, row, stride, one, ws.wb, zero, zero, m, H + O, vecs)
+
+
+@njit
+def weight_product(ws, m, T, H, I, O, n):
+    stride, zero, one, block = ws.dw.shape[2], np.int64(0), np.int64(1), ws.sizes[0]
+    dw, rows, errs = ws.dw[0].reshape(ws.dw[0].size), ws.rows[0], ws.errs[0]
+    vecs = (H + I + LANES) // LANES
+    for _ in range(n):
+        dw[:] = 0
+        for s in range(0, T + 1, block):
+            length = min(block, T + 1 - s) * m
+            k.product(dw, zero, stride, errs, zero, one, stride, rows, s * m * stride, stride, H + O, length, vecs)
+
+
+@njit
+def loss(ws, m, T, O, labels, weights, n):
+    z = ws.z[0, : O * T * m].reshape((O, T * m))
+    for _ in range(n):
+        k.cross_entropy(z, ws.soft[0], 0, m, labels, weights)
+
+
+@njit
+def pack(ws, params, mask, alpha, scale, I, E, O, n):
+    for _ in range(n):
+        for q in range((mask.shape[0] + O + LANES - 1) // LANES):
+            k.pack_units(ws, q, params, mask, alpha, scale, k.MAKE_NOISE, I, E, O, k.SONG)
+
+
+@njit
+def gather_and_adam(ws, grads, dx_start, params, mask, alpha, m, v, I, E, O, n):
+    H = mask.shape[0]
+    coefficients = k.adam_coefficients(np.float32, 1000, 0.0, 0.9, 0.999, 1e-8)  # lr 0: the weights stay
+    for _ in range(n):
+        for q in range((H + O + LANES - 1) // LANES):
+            lo, hi = q * LANES, min(q * LANES + LANES, H + O)
+            k.gather_units(grads, dx_start, ws, lo, hi, params, mask, alpha, I, E, O, k.SONG)
+            k.adam_units(params, grads, m, v, coefficients, lo, hi, I, H, E, O)
+
+
+def parts(trainer, batch):
+    """{name: (function(n), times a step)} for one thread: what is done for each chunk counts once per chunk."""
+    config, model, ws = trainer.config, trainer._model, trainer._workspace
+    (T, B, I), H, O, E = batch[0].shape, config.n_hidden, config.n_out, config.n_exc
+    chunks = len(ws.dw)
+    m, adam, params = -(-B // chunks), trainer.adam, trainer.params.flat
+    return {
+        "forward product": (lambda n: forward_product(ws, m, T, H, I, O, n), chunks),
+        "backward product": (lambda n: backward_product(ws, m, T, H, O, n), chunks),
+        "weight gradient product": (lambda n: weight_product(ws, m, T, H, I, O, n), chunks),
+        "noise": (lambda n: noise(ws, m, T, H, n), chunks),
+        "softmax and loss": (lambda n: loss(ws, m, T, O, batch[1], trainer._weights, n), chunks),
+        "packing the weights": (
+            lambda n: pack(ws, params, model.mask, model.alpha, model.scale, I, E, O, n), 1),
+        "gathering gradients, Adam": (
+            lambda n: gather_and_adam(ws, trainer.grads.flat, model.dx0, params, model.mask, model.alpha, adam.m,
+                                      adam.v, I, E, O, n), 1),
+    }  # fmt: skip
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", default="tutorial", choices=[*common.SIZES, "toy"])
+    parser.add_argument("--repeats", type=int, default=30, help="rounds (30)")
+    parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
+    arguments = parser.parse_args(argv)
+    size = (common.SIZES | {"toy": common.TOY})[arguments.size]
+    config = common.make_config(size)
+    batch = common.make_batches(size, 1)[0]
+    trainer = ei.Trainer(config, ei.init_params(config), threads=1)
+    trainer.step(*batch)
+
+    def whole(n):
+        for _ in range(n):
+            trainer.step(*batch)
+
+    contestants = {"whole step": (whole, 1), **parts(trainer, batch)}
+    loops = max(1, int(0.004 / (size.flop / 1e11)))
+    samples = {name: [] for name in contestants}
+    for function, _ in contestants.values():
+        function(1)
+    for _ in range(arguments.repeats):
+        for name, (function, times) in contestants.items():
+            start = time.perf_counter()
+            function(loops)
+            samples[name].append((time.perf_counter() - start) / loops * times)
+    median = {name: float(np.median(values)) for name, values in samples.items()}
+    total = median.pop("whole step")
+    median["the rest: leak, ReLU, masks, copies, the call"] = total - sum(median.values())
+    where = f"{size}, one thread, {common.machine()['cpu']}"
+    print(f"{where}: {1e6 * total:.0f} us a step\n\n| part | us | share |\n|---|---:|---:|")
+    for name, seconds in median.items():
+        print(f"| {name} | {1e6 * seconds:.1f} | {100 * seconds / total:.0f} % |")
+    if arguments.json:
+        result = {"machine": common.machine(), "size": str(size), "seconds": total, "parts": median}
+        Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    main()
