@@ -62,8 +62,16 @@ class NeurogymStream:
         # Dataset hands out views of a cache that it will overwrite.
         return inputs.astype(np.float32), labels.astype(np.int64)
 
+    def skip(self, n):
+        """Pass over n batches."""
+        with quiet():
+            for _ in range(n):
+                next(self._dataset)
 
-def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwargs=None, source="auto", worker=False):
+
+def make_batches(
+    task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwargs=None, source="auto", worker=False, start=0
+):
     """An endless, seeded stream of training batches.
 
     Parameters
@@ -86,6 +94,9 @@ def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwa
         Where neurogym itself draws, let a spawned process draw ahead, so that batches and training overlap;
         the batches are the same. A script that asks for it needs the usual ``if __name__ == "__main__":``.
         Close the iterator (``close()`` or ``with``) when done.
+    start : int
+        Begin with this batch of the stream, counted from 0: what a training that goes on after `start` steps
+        needs. Those before it are drawn and dropped.
 
     Returns
     -------
@@ -99,14 +110,14 @@ def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwa
         Unknown task, a task that is not supervised with vector observations and discrete actions,
         arguments that do not fit, or source="compiled" for what is not reproduced, with the reason.
     """
-    for name, value in (("batch_size", batch_size), ("seq_len", seq_len)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, found {value!r}")
+    check_count("batch_size", batch_size)
+    check_count("seq_len", seq_len)
+    check_count("start", start, low=0)
     check_task_seed(seed, batch_size)
     if source not in SOURCES:
         raise ValueError(f"source must be one of {', '.join(SOURCES)}, found {source!r}")
     env_kwargs = default_env_kwargs(task, env_kwargs)
-    batch_size, seq_len, seed = int(batch_size), int(seq_len), int(seed)
+    batch_size, seq_len, seed, start = int(batch_size), int(seq_len), int(seed), int(start)
     if source != "neurogym":
         reason = replay.supports(task, env_kwargs)
         if reason is None and (difference := replay.self_check(task, env_kwargs, batch_size, seed)):
@@ -114,16 +125,20 @@ def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwa
             if source == "auto":
                 warnings.warn(f"{task} is not replayed: {reason}; neurogym itself makes the batches", stacklevel=2)
         if reason is None:
-            return replay.CompiledStream(task, env_kwargs, batch_size, seq_len, seed)
+            stream = replay.CompiledStream(task, env_kwargs, batch_size, seq_len, seed)
+            stream.skip(start)
+            return stream
         if source == "compiled":
             raise ValueError(f"source='compiled' cannot serve {task}: {reason}")
     if not worker:
-        return NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
+        stream = NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
+        stream.skip(start)
+        return stream
     from .prefetch import PrefetchedStream
 
     env = make_env(task, env_kwargs)
     n_in, n_out = env.observation_space.shape[0], int(env.action_space.n)
-    return PrefetchedStream(task, batch_size, seq_len, seed, env_kwargs, n_in, n_out)
+    return PrefetchedStream(task, batch_size, seq_len, seed, env_kwargs, n_in, n_out, start)
 
 
 def make_trials(task, n_trials, seed=0, env_kwargs=None, source="auto"):
@@ -131,6 +146,7 @@ def make_trials(task, n_trials, seed=0, env_kwargs=None, source="auto"):
 
     `source` as in `make_batches`; the trials are the same.
     """
+    check_count("n_trials", n_trials)
     check_task_seed(seed, 1)
     if source not in SOURCES:
         raise ValueError(f"source must be one of {', '.join(SOURCES)}, found {source!r}")
@@ -159,6 +175,8 @@ def make_trials(task, n_trials, seed=0, env_kwargs=None, source="auto"):
 
 def default_env_kwargs(task, env_kwargs):
     """`env_kwargs`, or the tutorial's for the tutorial's task, or none."""
+    if not isinstance(task, str):
+        raise ValueError(f"task must be the name of a task, found {task!r}")
     if env_kwargs is not None:
         return env_kwargs
     return {"dt": 20, "timing": dict(TUTORIAL_TIMING)} if task == TUTORIAL_TASK else {}
@@ -212,6 +230,11 @@ def make_env(task, env_kwargs):
         raise ValueError(f"task {task} does not fit: {reason}")
     with quiet():
         return neurogym.make(task, **env_kwargs).unwrapped  # one that has drawn nothing yet
+
+
+def check_count(name, value, low=1):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value < 2**32:
+        raise ValueError(f"{name} must be an integer from {low} to 2**32 - 1, found {value!r}")
 
 
 def check_task_seed(seed, n_streams):
