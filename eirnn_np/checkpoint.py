@@ -77,7 +77,7 @@ def save_checkpoint(folder, trainer, losses, info=None):
         "adam": {"lr": adam.lr, "betas": list(adam.betas), "eps": adam.eps},
         "seed": int(trainer.seed),
         "k": trainer.k,
-        "info": info,
+        "info": json.dumps(info),  # as text: the order of its keys stays
     }
     metadata["digest"] = _digest(tensors, metadata)
     path, previous = Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS
@@ -129,7 +129,7 @@ def load_checkpoint(folder, threads=None, report=None):
     trainer.adam = Adam(**metadata["adam"])
     trainer.adam.m, trainer.adam.v = m.flat, v.flat
     trainer.k = trainer.adam.k = metadata["k"]
-    return trainer, losses, metadata["info"]
+    return trainer, losses, json.loads(metadata["info"])
 
 
 def _digest(tensors, metadata):
@@ -170,8 +170,8 @@ def _parse(path):
         for part in (params, m, v):  # and so the constructors of load_checkpoint have nothing to refuse
             Trainer(config, part, seed=metadata["seed"])
         Adam(**metadata["adam"])
-        metadata["info"]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        json.loads(metadata["info"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
     return config, params, m, v, losses, metadata
 

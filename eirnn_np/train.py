@@ -196,6 +196,14 @@ def write_json(path, value):
     write_file(path, json.dumps(value, indent=2, sort_keys=False, allow_nan=False) + "\n")
 
 
+def write_config(folder, config, settings):
+    """Write config.json; of an environment that is there already, nothing changes."""
+    path = folder / "config.json"
+    then = json.loads(path.read_text()) if path.exists() else environment()
+    now = {"model": config.to_dict(), "training": asdict(settings)}
+    write_json(path, {**now, **then, **now})  # these two first
+
+
 def read_run(folder):
     """(settings, config, params, losses) of a finished run; RunError says what is missing or broken."""
     folder = Path(folder)
@@ -257,8 +265,7 @@ def run(config, settings, out=None, figures=True, report=print):
         stack.enter_context(_write_errors(folder))
         # The checkpoint comes first: a folder with a config.json has one.
         save_checkpoint(folder, trainer, [], asdict(settings))
-        write_json(folder / "config.json",
-                   {"model": config.to_dict(), "training": asdict(settings), **environment()})  # fmt: skip
+        write_config(folder, config, settings)
         report(
             f"{settings.task} ({batches.source}), batches {settings.batch_size} x {settings.seq_len} -> "
             f"{config.n_in} inputs, "
@@ -314,7 +321,7 @@ def resume(folder, figures=True, report=print, **options):
         stack.enter_context(_write_errors(folder))
         remove_leftovers(folder)
         if settings != before or not (folder / "config.json").exists():
-            _rewrite_config(folder, trainer.config, settings)
+            write_config(folder, trainer.config, settings)
         batches = None
         if trainer.k < settings.steps:
             batches = stack.enter_context(_batches(settings, trainer.k))
@@ -351,12 +358,6 @@ def _changed(settings, config, options):
         if not same:
             raise ValueError(f"{name} is {has} in this run and cannot become {value}: leave it out, or start a new run")
     return replace(settings, **{name: options[name] for name in FREE if name in options})
-
-
-def _rewrite_config(folder, config, settings):
-    path = folder / "config.json"
-    content = json.loads(path.read_text()) if path.exists() else {"model": config.to_dict(), **environment()}
-    write_json(path, {"model": content.pop("model"), **content, "training": asdict(settings)})
 
 
 @contextlib.contextmanager
