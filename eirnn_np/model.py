@@ -8,7 +8,7 @@ import numpy as np
 
 from . import kernels, reference, threads
 from .noise import seed_key
-from .params import Params, check_dtype, check_params, real_array, sign_mask
+from .params import Params, check_choice, check_dtype, check_params, real_array, sign_mask
 from .reference import Trajectory
 
 BACKENDS = ("numba", "numpy")
@@ -136,7 +136,7 @@ def check_weights(weights, shape, dtype):
     weights = real_array("weights", weights, (T, B), np.float64)
     if (weights < 0).any() or not 0 < weights.sum() < np.inf:
         raise ValueError("weights must be 0 or more and not all 0")
-    return (weights / weights.sum()).astype(dtype)
+    return (weights / weights.sum()).astype(dtype, order="C")
 
 
 def check_inputs(config, inputs, dtype):
@@ -153,8 +153,7 @@ def kernel_array(array):
 
 
 def _check_run(config, params, inputs, noise, backend):
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be {' or '.join(BACKENDS)}, found {backend!r}")
+    check_choice("backend", backend, BACKENDS)
     check_params(config, params)
     if not params.flat.flags.carray:
         params = params.copy()

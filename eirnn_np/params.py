@@ -103,8 +103,7 @@ class ModelConfig:
         if self.dt <= 0 or np.min(self.tau) < self.dt:
             raise ValueError(f"dt must be above 0 and at most tau, found dt {self.dt} ms, tau {np.min(self.tau)} ms")
         for name, allowed in (("dynamics", DYNAMICS), ("loss", LOSSES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, found {getattr(self, name)!r}")
+            check_choice(name, getattr(self, name), allowed)
         if not isinstance(self.train_x0, bool | np.bool_):
             raise ValueError(f"train_x0 must be True or False, found {self.train_x0!r}")
         if self.mask is not None:
@@ -393,6 +392,11 @@ def _sync_folder(folder):
 
 
 # --- checks shared by the public functions ---------------------------------------------------------
+
+
+def check_choice(name, value, allowed):
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, found {value!r}")
 
 
 def check_dtype(dtype) -> np.dtype:

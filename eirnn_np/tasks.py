@@ -5,17 +5,21 @@ choice; what does not fit is refused with its reason. Shapes: T time steps, B tr
 """
 
 import contextlib
+import math
 import warnings
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 
 from . import replay
+from .params import check_choice
 
 SOURCES = ("auto", "compiled", "neurogym")
 TUTORIAL_TASK = "PerceptualDecisionMaking-v0"
 TUTORIAL_TIMING = {"fixation": ("choice", (50, 100, 200, 400)), "stimulus": ("choice", (100, 200, 400, 800))}
 EVALUATION_TIMING = {"fixation": ("constant", 500), "stimulus": ("constant", 500)}
+SHORTEST_DT, MOST_STEPS = 0.01, 10**6  # ms; time steps of one period
 
 
 class Trial(NamedTuple):
@@ -114,8 +118,7 @@ def make_batches(
     check_count("seq_len", seq_len)
     check_count("start", start, low=0)
     check_task_seed(seed, batch_size)
-    if source not in SOURCES:
-        raise ValueError(f"source must be one of {', '.join(SOURCES)}, found {source!r}")
+    check_choice("source", source, SOURCES)
     env_kwargs = default_env_kwargs(task, env_kwargs)
     batch_size, seq_len, seed, start = int(batch_size), int(seq_len), int(seed), int(start)
     if source != "neurogym":
@@ -148,8 +151,7 @@ def make_trials(task, n_trials, seed=0, env_kwargs=None, source="auto"):
     """
     check_count("n_trials", n_trials)
     check_task_seed(seed, 1)
-    if source not in SOURCES:
-        raise ValueError(f"source must be one of {', '.join(SOURCES)}, found {source!r}")
+    check_choice("source", source, SOURCES)
     env_kwargs, seed = default_env_kwargs(task, env_kwargs), int(seed)
     if source != "neurogym" and replay.supports(task, env_kwargs) is None:
         found = replay.compiled_trials(task, env_kwargs, n_trials, seed)
@@ -177,6 +179,7 @@ def default_env_kwargs(task, env_kwargs):
     """`env_kwargs`, or the tutorial's for the tutorial's task, or none."""
     if not isinstance(task, str):
         raise ValueError(f"task must be the name of a task, found {task!r}")
+    _check_times(env_kwargs)
     if env_kwargs is not None:
         return env_kwargs
     return {"dt": 20, "timing": dict(TUTORIAL_TIMING)} if task == TUTORIAL_TASK else {}
@@ -197,6 +200,7 @@ def make_env(task, env_kwargs):
     """The neurogym environment, unwrapped, after checking that a network of ours can learn it."""
     if not isinstance(env_kwargs, dict):
         raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {type(env_kwargs).__name__}")
+    _check_times(env_kwargs)
     with quiet():
         import neurogym
         from gymnasium import spaces
@@ -230,6 +234,40 @@ def make_env(task, env_kwargs):
         raise ValueError(f"task {task} does not fit: {reason}")
     with quiet():
         return neurogym.make(task, **env_kwargs).unwrapped  # one that has drawn nothing yet
+
+
+def _check_times(env_kwargs):
+    """Refuse what neurogym would take no end of time or memory for; all else about a task is neurogym's to judge."""
+    if not isinstance(env_kwargs, dict):
+        return
+    dt, timing = env_kwargs.get("dt", 100), env_kwargs.get("timing")
+    dt = dt if isinstance(dt, Real) and dt > 0 else 100
+    if dt < SHORTEST_DT:
+        raise ValueError(f"dt must be at least {SHORTEST_DT} ms, found {dt}")
+    for period, spec in timing.items() if isinstance(timing, dict) else ():
+        if isinstance(spec, list | tuple) and len(spec) == 2 and spec[0] == "truncated_exponential":
+            if _hardly_ever(spec[1]):
+                raise ValueError(f"timing of {period} would be rejected 10,000 times for each that is drawn: {spec!r}")
+            continue
+        for value in _numbers_in(spec):
+            if not abs(value) <= MOST_STEPS * dt:
+                raise ValueError(f"timing of {period} must be at most {MOST_STEPS:,} steps of {dt} ms, found {value}")
+
+
+def _numbers_in(spec):
+    if isinstance(spec, Real):
+        return [spec]
+    return [n for item in spec for n in _numbers_in(item)] if isinstance(spec, list | tuple) else []
+
+
+def _hardly_ever(arguments):
+    """Does an exponential time of (mean, low, high) fall between low and high less than once in 10,000 draws?"""
+    try:
+        mean, low, high = map(float, (*arguments, *(0, math.inf)[len(arguments) - 1 :]))
+    except (TypeError, ValueError):  # neurogym will say what is wrong
+        return False
+    between = math.exp(-max(low, 0) / mean) - math.exp(-max(high, 0) / mean) if mean > 0 else 0
+    return low < high and not between > 1e-4
 
 
 def check_count(name, value, low=1):

@@ -22,7 +22,7 @@ import numpy as np
 
 from . import tasks
 from .checkpoint import CHECKPOINT, PREVIOUS, RunError, load_checkpoint, locked, remove_leftovers, save_checkpoint
-from .params import ModelConfig, check_dtype, init_params, load_params, save_params, write_file
+from .params import ModelConfig, check_choice, check_dtype, init_params, load_params, save_params, write_file
 from .threads import WORKQUEUE_ADVICE, layer
 from .trainer import Trainer
 
@@ -76,8 +76,7 @@ class Settings:
             raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {self.env_kwargs!r}")
         if not isinstance(self.env_kwargs.get("timing") or {}, dict):
             raise ValueError(f"timing must be a dict of periods, found {self.env_kwargs['timing']!r}")
-        if self.source not in tasks.SOURCES:
-            raise ValueError(f"source must be one of {', '.join(tasks.SOURCES)}, found {self.source!r}")
+        check_choice("source", self.source, tasks.SOURCES)
         self.dtype = check_dtype(self.dtype).name
 
     @property
