@@ -194,8 +194,8 @@ class KernelModel:
             kernels.step(
                 self.nothing, self.dx0, workspace, params.flat, self._start(params), self.mask, self.alpha,
                 inputs, self.no_labels, self.no_targets, self.no_weights, self.scale, noise, kernels.ARRAY_NOISE,
-                np.uint64(0), 0, self.n_exc, self.dynamics, self.squared, self.nothing, self.nothing, 0, 0.0, 0.0, 0.0, 0.0,
-                states, rates, outputs,
+                np.uint64(0), 0, self.n_exc, self.dynamics, self.squared, self.nothing, self.nothing, 0, 0.0, 0.0, 0.0,
+                0.0, states, rates, outputs,
             )  # fmt: skip
 
     def loss_and_grads(

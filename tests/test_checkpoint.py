@@ -405,9 +405,8 @@ def test_a_moment_that_overflows_is_found_at_the_checkpoint(tmp_path):
 
 
 def test_a_gradient_alone_that_is_not_finite(problem, monkeypatch):
-    """The loss is fine; one entry of one gradient is not: no update, and its parameter is named."""
+    """The loss is fine; one entry of one gradient is not: the step is not counted, and its parameter is named."""
     trainer = ei.Trainer(problem.config, problem.params)
-    before = problem.params.flat.copy()
     compute = trainer._model.loss_and_grads
 
     def spoiled(grads, *arguments, **options):
@@ -418,7 +417,23 @@ def test_a_gradient_alone_that_is_not_finite(problem, monkeypatch):
     monkeypatch.setattr(trainer._model, "loss_and_grads", spoiled)
     with pytest.raises(RunError, match=r"the gradient is not finite at step 1: .*\(gradient not finite: b_rec\)"):
         ei.train(trainer, iter([(problem.inputs, problem.labels)]), 1)
-    np.testing.assert_array_equal(problem.params.flat, before)
+    assert (trainer.k, trainer.adam.k) == (0, 0)
+
+
+def test_a_step_that_is_broken_off_is_known_for_one(problem, monkeypatch, tmp_path):
+    """The update is done and not yet counted when a second Ctrl-C strikes."""
+    trainer = ei.Trainer(problem.config, problem.params)
+    compute = trainer._model.loss_and_grads
+
+    def interrupted(*arguments, **options):
+        compute(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer._model, "loss_and_grads", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.step(problem.inputs, problem.labels)
+    with pytest.raises(ValueError, match="none under way"):
+        ei.save_checkpoint(tmp_path, trainer, [])
 
 
 def test_in_a_thread_other_than_the_main_one(tmp_path, whole):
