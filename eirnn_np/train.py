@@ -9,9 +9,7 @@ import itertools
 import json
 import os
 import platform
-import signal
 import sys
-import threading
 import time
 from array import array
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +21,7 @@ import numpy as np
 from . import tasks
 from .checkpoint import CHECKPOINT, PREVIOUS, RunError, load_checkpoint, locked, remove_leftovers, save_checkpoint
 from .params import ModelConfig, check_choice, check_dtype, init_params, load_params, save_params, write_file
+from .signals import Signals, Stopped
 from .threads import WORKQUEUE_ADVICE, layer
 from .trainer import Trainer
 
@@ -31,14 +30,6 @@ EVALUATION_SEED_OFFSET = 1_000_000
 MAX_SEED = 2**31
 # What may change when a run goes on: its result, step by step, does not depend on these.
 FREE = ("steps", "threads", "print_every", "trials", "checkpoint_every")
-
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM ended a run; `status` is the exit status that tells a shell so."""
-
-    def __init__(self, message, status=130):
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass
@@ -258,7 +249,7 @@ def run(config, settings, out=None, figures=True, report=print):
     params = init_params(config, settings.seed, settings.dtype)
     trainer = Trainer(config, params, lr=settings.lr, seed=settings.seed, threads=settings.threads)
     with contextlib.ExitStack() as stack:
-        signals = stack.enter_context(_Signals())
+        signals = stack.enter_context(Signals())
         batches = stack.enter_context(_batches(settings, 0))
         folder = stack.enter_context(new_run_folder(out))
         stack.enter_context(_write_errors(folder))
@@ -303,7 +294,7 @@ def resume(folder, figures=True, report=print, **options):
     """
     started, folder = time.perf_counter(), Path(folder)
     with contextlib.ExitStack() as stack:
-        signals = stack.enter_context(_Signals())
+        signals = stack.enter_context(Signals())
         try:
             stack.enter_context(locked(folder, report))
             trainer, losses, info = load_checkpoint(folder, options.get("threads"), report)
@@ -408,38 +399,6 @@ def _finish(trainer, losses, batches, settings, folder, figures, report, signals
     parts = ", ".join(f"{name} {value:.1f} s" for name, value in {"start-up": start_up, **seconds}.items())
     report(f"Time {total:.1f} s: {parts}")
     report(f"Files in {folder}{os.sep}")
-
-
-class _Signals:
-    """Ctrl-C, SIGTERM and SIGHUP raise Stopped: at once, or, where `wait` is set, when `check` is called next.
-
-    A second signal does not wait. Outside the main thread, and for signals that are ignored (nohup), nothing
-    is changed.
-    """
-
-    wait = False
-    caught = None
-
-    def __enter__(self):
-        self._before = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number, frame):
-        first, self.caught = self.caught is None, number
-        if not (self.wait and first):
-            self.check()
-
-    def check(self):
-        if self.caught is not None:
-            raise Stopped(f"stopped by {signal.Signals(self.caught).name}", 128 + self.caught)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ def start(*arguments, limit=None, no_override=False):
     """`python -m eirnn_np train ...` in a process group of its own; `limit`: the most bytes that a file may have."""
 
     def prepare():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         if no_override:
