@@ -340,7 +340,7 @@ def main():
     row("SIGKILL, batches by a worker", 1, "same bytes", lambda s: killed(s, arguments.kills, 4000, 1, WORKER_TASK))
     row("Ctrl-C, five times a run", n, "one line, same bytes", lambda s: stopped(s, 5, 4000, signal.SIGINT))
     row("SIGTERM, five times a run", n, "one line, same bytes", lambda s: stopped(s, 5, 4000, signal.SIGTERM))
-    row("SIGTERM, batches by a worker", n, "one line, same bytes",
+    row("SIGTERM, batches by a worker, five times a run", n, "one line, same bytes",
         lambda s: stopped(s, 5, 2000, signal.SIGTERM, WORKER_TASK))  # fmt: skip
     row("file size limit", n, "one line, same bytes after it is lifted", lambda s: full(s, 1000))
     row("full tmpfs", n, "one line, same bytes elsewhere", full_tmpfs)
