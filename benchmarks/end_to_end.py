@@ -2,13 +2,14 @@
 
     python benchmarks/end_to_end.py [--steps 5000] [--rounds 5] [--json FILE] [--figure FILE]
 
-Contestants: eirnn-np on its compiled replay, eirnn-np on neurogym itself, and the PyTorch original on neurogym,
-as its tutorial has it. The slow ones run `--peer-steps` steps a round and are scaled to `--steps`; rounds are
-interleaved in one process, one contestant at a time. BrainPy is left to peers.py: its batches cost what neurogym's
-cost, its step is there. Needs torch (extra [test]).
+Contestants: eirnn-np on its compiled replay, eirnn-np on neurogym itself, and on neurogym as their tutorials have it
+the PyTorch original and, if it is installed (extra [bench]), BrainPy's network. The slow ones run `--peer-steps` steps
+a round and are scaled to `--steps`; rounds are interleaved in one process, one contestant at a time. Needs torch
+(extra [test]).
 """
 
 import argparse
+import importlib.util
 import json
 import sys
 import time
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+import contestants
 import torch_oracle
 
 import eirnn_np as ei
@@ -55,13 +57,37 @@ class Original:
         return loss.item()
 
 
-def verify(contestants):
-    """Same batches for all, and from the same parameters the same first loss, to what the noise allows."""
-    firsts = {name: next(c.batches) for name, c in contestants.items()}
+class BrainPy:
+    """BrainPy's tutorial network, jitted; its dynamics, so its first loss is another one."""
+
+    def __init__(self):
+        config = ei.ModelConfig(dynamics="brainpy")
+        start = ei.init_params(config).state_dict()
+        problem = contestants.Problem(start, config.n_exc, float(config.alpha[0]), float(config.noise_scale[0]))
+        self.batches = ei.make_batches(source="neurogym")
+        self.peer = contestants.BrainPy(problem, [next(ei.make_batches())], threads=None)
+
+    def step(self, inputs, labels):
+        return float(self.peer.train(self.peer.bm.asarray(inputs), self.peer.bm.asarray(labels)))
+
+
+def verify(racers):
+    """Same batches for all, and from the same parameters the same first loss, to what the noise allows.
+
+    BrainPy's has dynamics of its own, and one noise for all trials: its loss is compared with that of our
+    dynamics="brainpy" on the same noise.
+    """
+    firsts = {name: next(c.batches) for name, c in racers.items()}
     reference = next(iter(firsts.values()))
     for name, batch in firsts.items():
         assert all(np.array_equal(a, b) for a, b in zip(batch, reference)), f"{name}: other batches"
-    losses = {name: c.step(*firsts[name]) for name, c in contestants.items()}
+    if "BrainPy's tutorial" in racers:
+        config = ei.ModelConfig(dynamics="brainpy")
+        noise = ei.recurrent_noise(config, 1, 0, *reference[0].shape[:2])
+        expected, _ = ei.loss_and_grads(config, ei.init_params(config), *reference, noise)
+        found, _ = racers["BrainPy's tutorial"].peer.loss_and_grads(*reference, noise)
+        assert abs(found / expected - 1) < 1e-4, f"loss of BrainPy {found} instead of {expected}"
+    losses = {name: c.step(*firsts[name]) for name, c in racers.items() if name != "BrainPy's tutorial"}
     assert max(losses.values()) - min(losses.values()) < 0.02, f"first losses differ: {losses}"
 
 
@@ -106,15 +132,17 @@ def main(argv=None):
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--figure", metavar="FILE")
     arguments = parser.parse_args(argv)
-    contestants = {
+    racers = {
         "eirnn-np": Ours("compiled"),
         "eirnn-np on neurogym": Ours("neurogym"),
         "PyTorch original": Original(),
     }
-    verify(contestants)
-    samples = {name: [] for name in contestants}
+    if importlib.util.find_spec("brainpy"):
+        racers["BrainPy's tutorial"] = BrainPy()
+    verify(racers)
+    samples = {name: [] for name in racers}
     for _ in range(arguments.rounds):
-        for name, contestant in contestants.items():
+        for name, contestant in racers.items():
             steps = arguments.steps if name == "eirnn-np" else min(arguments.steps, arguments.peer_steps)
             samples[name].append(np.array(measure(contestant, steps)) * arguments.steps / steps)
     ours = np.array([sum(s) for s in samples["eirnn-np"]])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import kernels, threads
-from .params import finite_float
+from .params import Params, finite_float
 
 
 class Adam:
@@ -31,7 +31,7 @@ class Adam:
         Updates done.
     """
 
-    def __init__(self, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
+    def __init__(self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
         self.lr, self.eps = finite_float("lr", lr), finite_float("eps", eps)
         if self.lr <= 0:
             raise ValueError(f"lr must be a positive number, found {lr!r}")
@@ -45,7 +45,7 @@ class Adam:
         self.m = self.v = None
         self.k = 0
 
-    def update(self, params, grads):
+    def update(self, params: Params, grads: Params) -> None:
         """One step, in place on ``params.flat``; `params` and `grads` are Params of the same shapes."""
         p, g = params.flat, grads.flat
         if p.shape != g.shape or p.dtype != g.dtype:

@@ -5,12 +5,14 @@ Shapes: N trials, T time steps, H units.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import tasks
 from .model import forward, recurrent_noise
+from .params import ModelConfig, Params
 
 
 @dataclass
@@ -23,11 +25,18 @@ class Evaluation:
     rates: list  # one (T, H) array per trial
 
     @property
-    def correct(self):
+    def correct(self) -> np.ndarray:
         return self.choices == self.targets
 
 
-def evaluate(config, params, task=tasks.TUTORIAL_TASK, env_kwargs=None, n_trials=500, seed=1):
+def evaluate(
+    config: ModelConfig,
+    params: Params,
+    task: str = tasks.TUTORIAL_TASK,
+    env_kwargs: dict | None = None,
+    n_trials: int = 500,
+    seed: int = 1,
+) -> Evaluation:
     """Run `n_trials` new trials, each from the initial state, with recurrent noise.
 
     The choice is the argmax of the outputs at the trial's last time step, correct if it equals the label
@@ -60,7 +69,7 @@ def evaluate(config, params, task=tasks.TUTORIAL_TASK, env_kwargs=None, n_trials
     return Evaluation(trials, choices, np.array([trial.labels[-1] for trial in trials]), rates)
 
 
-def wilson_interval(n_correct, n, z=1.959963984540054):
+def wilson_interval(n_correct: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
     """The 95 % interval of a proportion (Wilson 1927, J Am Stat Assoc 22: 209-212)."""
     if n < 1:
         raise ValueError("a proportion needs at least one trial")
@@ -70,7 +79,7 @@ def wilson_interval(n_correct, n, z=1.959963984540054):
     return max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half))  # p is inside, whatever the rounding
 
 
-def performance(evaluation):
+def performance(evaluation: Evaluation) -> dict:
     """Accuracy with its interval, overall and by coherence (where the task has one), as plain values."""
     correct = evaluation.correct
 
@@ -86,7 +95,7 @@ def performance(evaluation):
     return result
 
 
-def psychometric(evaluation):
+def psychometric(evaluation: Evaluation) -> list[dict] | None:
     """Share of choices of option 2 against signed coherence (positive: option 2 is right), with intervals.
 
     Returns None for a task without coherence or with other than two choices.
@@ -104,7 +113,7 @@ def psychometric(evaluation):
     return rows
 
 
-def ideal_observer(cohs, sigma, dt, n_steps):
+def ideal_observer(cohs: Sequence[float] | np.ndarray, sigma: float, dt: float, n_steps: int) -> np.ndarray:
     """Best possible accuracy at each coherence of PerceptualDecisionMaking-v0 with two choices.
 
     The two stimulus channels differ by ``coh / 100`` on average and carry independent noise of standard
@@ -119,7 +128,7 @@ def ideal_observer(cohs, sigma, dt, n_steps):
     return np.array([0.5 * math.erfc(-value / 2) for value in d])  # Phi(d / sqrt 2)
 
 
-def task_ideal_observer(task, env_kwargs, evaluation):
+def task_ideal_observer(task: str, env_kwargs: dict | None, evaluation: Evaluation) -> dict | None:
     """{coherence: accuracy} of the ideal observer on these trials, and its mean over the task's coherences.
 
     None where it is not known: for other tasks than PerceptualDecisionMaking-v0 with two choices, and for
@@ -137,7 +146,7 @@ def task_ideal_observer(task, env_kwargs, evaluation):
     return {"by_coherence": dict(zip(map(float, cohs), map(float, accuracy))), "accuracy": float(np.mean(accuracy))}
 
 
-def selectivity(evaluation):
+def selectivity(evaluation: Evaluation) -> np.ndarray | None:
     """d' of each unit between the two ground truths, over the time steps of the stimulus; (H,) or None.
 
     d' = (mean_0 - mean_1) / sqrt((sd_0^2 + sd_1^2 + 1e-7) / 2), pooled over trials and time steps, as the
@@ -161,7 +170,7 @@ def selectivity(evaluation):
     return (pooled[0].mean(axis=0) - pooled[1].mean(axis=0)) / spread
 
 
-def unit_order(d_prime, n_exc):
+def unit_order(d_prime: np.ndarray, n_exc: int) -> np.ndarray:
     """Indices that sort the units by d' within E, then within I."""
     excitatory, inhibitory = np.argsort(d_prime[:n_exc], kind="stable"), np.argsort(d_prime[n_exc:], kind="stable")
     return np.concatenate([excitatory, n_exc + inhibitory])

@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 
 
 class _Parser(argparse.ArgumentParser):
@@ -21,10 +22,10 @@ def main(argv=None):
     # GNU OpenMP lets a waiting thread spin for milliseconds. Where another program has taken a core, the thread
     # that is waited for cannot run meanwhile, and a step takes a hundred times as long; so spin briefly, then sleep.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    parser = _parser()
-    arguments = parser.parse_args(argv)
     try:
-        return arguments.command(arguments) or 0
+        arguments = _parser().parse_args(argv)
+        _Output.quiet = arguments.quiet
+        return _run(arguments)
     except KeyboardInterrupt as stopped:
         return _fail(str(stopped) or "stopped", getattr(stopped, "status", 130))
     except BrokenPipeError:
@@ -38,13 +39,35 @@ def main(argv=None):
         return _fail(error, 1)
 
 
+def _run(arguments):
+    try:
+        return arguments.command(arguments) or 0
+    except Exception:
+        if arguments.verbose:
+            traceback.print_exc()
+        raise
+
+
 def _fail(message, status):
     print(f"eirnn-np: {' '.join(str(message).split())}", file=sys.stderr)
     return status
 
 
+class _Output:
+    """How much the command that runs prints."""
+
+    quiet = False
+
+
 def _say(line):
-    print(line, flush=True)
+    """A line for a person: nothing if --quiet."""
+    if not _Output.quiet:
+        print(line, flush=True)
+
+
+def _print_json(value):
+    """What a script asked for: printed alone."""
+    print(json.dumps(value, indent=2), flush=True)
 
 
 class _Given(argparse.Action):
@@ -86,6 +109,8 @@ def _evaluate(arguments):
 
     settings, config, params, _ = read_run(arguments.run)
     _, result = evaluate_run(settings, config, params, Path(arguments.run), arguments.trials, arguments.seed)
+    if arguments.json:
+        return _print_json(result)
     _say(performance_line(result))
     for row in result["performance"].get("by_coherence", []):
         low, high = row["interval_95"]
@@ -107,6 +132,12 @@ def _figures(arguments):
         evaluation, result = evaluate_run(settings, config, params, Path(scratch))
     for name in draw_run(settings, config, params, losses, evaluation, result, folder):
         _say(folder / "figures" / name)
+
+
+def _report(arguments):
+    from .report import write_report
+
+    _say(f"Report in {write_report(arguments.run, arguments.out)}")
 
 
 def _network_config(arguments, n_in=3, n_out=3):
@@ -150,12 +181,16 @@ def _gradcheck(arguments):
         f"({config.n_exc} E), batch {size[1]} x {size[0]}, noise {'on' if arguments.noise else 'off'}"
     )
     report = gradcheck.check_network(config, params, inputs, labels, noise, seed=arguments.seed, title=title)
-    _say(json.dumps(report.to_dict(), indent=2) if arguments.json else report)
+    if arguments.json:
+        _print_json(report.to_dict())
+    else:
+        _say(report)
     if arguments.figure:
         from .figures import draw_gradient_check
 
         draw_gradient_check(arguments.figure, config, params, inputs, labels, noise)
-        _say(f"Figure in {arguments.figure}")
+        if not arguments.json:
+            _say(f"Figure in {arguments.figure}")
     return 0 if report.passed else 1
 
 
@@ -202,6 +237,9 @@ def _parser():
             name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
         )
         sub.set_defaults(command=function)
+        loudness = sub.add_mutually_exclusive_group()
+        loudness.add_argument("-q", "--quiet", action="store_true", help="print errors only, and JSON if asked for")
+        loudness.add_argument("-v", "--verbose", action="store_true", help="print the traceback of an error, too")
         return sub
 
     sub = command("train", _train, "Train a network on a task, evaluate it, draw it, and leave a run folder.")
@@ -211,7 +249,8 @@ def _parser():
     model.add_argument(
         "--e-ratio", type=float, default=ModelConfig.e_ratio, metavar="P", help="share of excitatory units"
     )
-    model.add_argument("--sigma-rec", type=float, default=ModelConfig.sigma_rec, metavar="S", help="recurrent noise")
+    model.add_argument("--sigma-rec", type=float, default=ModelConfig.sigma_rec, metavar="S",
+                       help="recurrent noise: standard deviation of a unit without input, in units of x")  # fmt: skip
     model.add_argument(
         "--dt", type=float, default=ModelConfig.dt, metavar="MS", help="time step of network and task, ms"
     )
@@ -225,7 +264,7 @@ def _parser():
     training.add_argument("--steps", type=int, default=5000, metavar="N", help="training steps")
     training.add_argument("--batch-size", type=int, default=16, metavar="B", help="trial streams in a batch")
     training.add_argument("--seq-len", type=int, default=100, metavar="T", help="time steps in a batch")
-    training.add_argument("--lr", type=float, default=1e-3, help="Adam's learning rate")
+    training.add_argument("--lr", type=float, default=1e-3, metavar="LR", help="Adam's learning rate")
     training.add_argument("--seed", type=int, default=0, help="of parameters, noise and task")
     training.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of all arithmetic")
     training.add_argument("--threads", type=int, metavar="N", help="(default: all cores); does not change the result")
@@ -249,9 +288,14 @@ def _parser():
     sub.add_argument("run", metavar="RUN", help="run folder")
     sub.add_argument("--trials", type=int, metavar="N", help="(default: as in training)")
     sub.add_argument("--seed", type=int, help="of the trials (default: the run's own)")
+    sub.add_argument("--json", action="store_true", help="print what evaluation.json holds, and nothing else")
 
     sub = command("figures", _figures, "Draw the figures of a trained run again.")
     sub.add_argument("run", metavar="RUN", help="run folder")
+
+    sub = command("report", _report, "Write one HTML page of a trained run: settings, results, figures; opens offline.")
+    sub.add_argument("run", metavar="RUN", help="run folder")
+    sub.add_argument("--out", metavar="FILE", help="(default: report.html in the run folder)")
 
     def network(sub, hidden):
         sub.add_argument("--hidden", type=int, default=hidden, metavar="H", help="recurrent units")

@@ -110,7 +110,9 @@ def connectivity(weights, order, n_exc, by="d′"):
     limit = np.abs(weights).max() or 1.0
     image = ax.imshow(weights[np.ix_(order, order)], cmap="bwr_r", vmin=-limit, vmax=limit, interpolation="nearest")
     for line in (ax.axhline, ax.axvline):
-        line(n_exc - 0.5, color="0.2", lw=1.0)
+        line(
+            n_exc - 0.5, color="#333338", lw=1.0
+        )  # no pure grey: the report keeps it dark, as what is below it is light
     size = len(order)
     for middle, name in ((n_exc / 2 - 0.5, "E"), ((n_exc + size) / 2 - 0.5, "I")):
         ax.text(middle, -0.02 * size - 0.5, name, ha="center", va="bottom")
@@ -137,37 +139,103 @@ def psychometric_curve(rows, ideal=None):
     return figure
 
 
+def weight_distributions(before, after, n_exc):
+    """Effective weights that leave excitatory and inhibitory units, before and after training; zeros left out."""
+    figure, ax = _figure(6.4, 3.6)
+    weights = [w[:, part][w[:, part] != 0] for w in (before, after) for part in (slice(n_exc), slice(n_exc, None))]
+    everything = np.concatenate([w.ravel() for w in weights] + [np.zeros(1)])
+    bins = np.linspace(everything.min(), max(everything.max(), everything.min() + 1e-3), 60)
+    for values, colour, label in zip(weights[2:], (EXCITATORY, INHIBITORY), ("excitatory", "inhibitory")):
+        ax.hist(values, bins, color=colour, alpha=0.75, label=f"{label}, trained")
+    for values, style, label in zip(weights[:2], ("-", "--"), ("excitatory", "inhibitory")):
+        ax.hist(values, bins, histtype="step", color="0.2", lw=1.2, ls=style, label=f"{label}, at the start")
+    ax.set_yscale("log")
+    ax.set(xlabel="Effective weight", ylabel="Connections", ylim=(0.7, None))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return figure
+
+
+def eigenvalues(before, after, alpha):
+    """Eigenvalues of W_rec before and after training, and where a network with every unit active is stable.
+
+    Such a network multiplies its state by (1 - alpha) + alpha W_rec a step: it grows along an eigenvector whose
+    eigenvalue lies outside the circle of radius 1 / alpha about 1 - 1 / alpha. Drawn where alpha (H,) is one number.
+    """
+    figure, ax = _figure(6.4, 4.0)
+    spectra = [np.linalg.eigvals(np.asarray(w, np.float64)) for w in (before, after)]
+    for values, style in zip(spectra, (
+        {"mfc": "none", "color": "0.5", "label": "at the start"}, {"color": "#542788", "label": "trained"},
+    )):  # fmt: skip
+        ax.plot(values.real, values.imag, "o", ms=4.5, mew=1.1, **style)
+    points = np.concatenate(spectra)
+    reach = 1.1 * max(np.abs(points.imag).max(), 0.1)
+    low, high = min(points.real.min(), 0.0), max(points.real.max(), 1.0)  # the circle itself is far larger
+    ax.set(xlim=(low - 0.08 * (high - low), high + 0.08 * (high - low)), ylim=(-reach, reach))
+    if np.ptp(alpha) == 0:
+        angle = np.linspace(-np.pi, np.pi, 2001)
+        a = alpha[0]
+        ax.plot(
+            1 - 1 / a + np.cos(angle) / a, np.sin(angle) / a, ":", color="0.35", lw=1.2, label="border of stability"
+        )
+    ax.axhline(0, color="0.85", lw=0.8, zorder=0)
+    ax.axvline(0, color="0.85", lw=0.8, zorder=0)
+    ax.set(xlabel="Real part", ylabel="Imaginary part")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    return figure
+
+
+def gradient_norms(before, after):
+    """Norm of the gradient of each parameter, {name: norm}, at the first and at the trained weights."""
+    figure, ax = _figure(6.4, 2.8)
+    names = list(before)
+    rows = np.arange(len(names))[::-1]
+    start, end = ([norms[name] for name in names] for norms in (before, after))
+    ax.hlines(rows, np.minimum(start, end), np.maximum(start, end), color="0.8", lw=1.5, zorder=0)
+    ax.plot(start, rows, "o", mfc="none", color="0.5", mew=1.3, label="at the start")
+    ax.plot(end, rows, "o", color="#542788", label="trained")
+    ax.set_xscale("log")
+    ax.set(xlabel="Norm of the gradient", yticks=rows, yticklabels=names, ylim=(-0.6, len(names) - 0.4))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return figure
+
+
+def run_figures(config, params, losses, evaluation, ideal, task_trials):
+    """{name: Figure} of every picture that this run allows. Call it within ``rc_context(STYLE)``."""
+    dt = config.dt
+    by, order = sorting(evaluation, config.n_exc)
+    d_prime, psychometric = analysis.selectivity(evaluation), analysis.psychometric(evaluation)
+    example = int(np.flatnonzero(evaluation.correct)[0]) if evaluation.correct.any() else 0
+    figures = {
+        "task_trials": sample_trials(task_trials, dt),
+        "training_loss": training_loss(losses) if len(losses) else None,
+        "activity": activity(evaluation.trials[example], evaluation.rates[example], config.n_exc, dt),
+        "selectivity": None if d_prime is None else selectivity_histogram(d_prime, config.n_exc),
+        "connectivity": connectivity(effective_weights(config, params), order, config.n_exc, by),
+        "psychometric": None
+        if psychometric is None
+        else psychometric_curve(psychometric, ideal and ideal["by_coherence"]),
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def sorting(evaluation, n_exc):
+    """What the units are sorted by within E and within I, and their order: d', or else the mean rate."""
+    d_prime = analysis.selectivity(evaluation)
+    if d_prime is None:  # a task without two choices
+        means = np.mean([rates.mean(axis=0) for rates in evaluation.rates], axis=0)
+        return "mean rate", analysis.unit_order(means, n_exc)
+    return "d′", analysis.unit_order(d_prime, n_exc)
+
+
 def draw_all(folder, config, params, losses, evaluation, ideal, task_trials):
     """Write every picture that this run allows into `folder`; returns their names."""
     folder = Path(folder)
-    dt = config.dt
-    d_prime = analysis.selectivity(evaluation)
-    if d_prime is None:  # a task without two choices: sort by mean rate instead
-        by, key = "mean rate", np.mean([rates.mean(axis=0) for rates in evaluation.rates], axis=0)
-    else:
-        by, key = "d′", d_prime
-    psychometric = analysis.psychometric(evaluation)
     with mpl.rc_context(STYLE):
-        example = int(np.flatnonzero(evaluation.correct)[0]) if evaluation.correct.any() else 0
-        figures = {
-            "task_trials": sample_trials(task_trials, dt),
-            "training_loss": training_loss(losses) if len(losses) else None,
-            "activity": activity(evaluation.trials[example], evaluation.rates[example], config.n_exc, dt),
-            "selectivity": None if d_prime is None else selectivity_histogram(d_prime, config.n_exc),
-            "connectivity": connectivity(
-                effective_weights(config, params), analysis.unit_order(key, config.n_exc), config.n_exc, by
-            ),
-            "psychometric": None
-            if psychometric is None
-            else psychometric_curve(psychometric, ideal and ideal["by_coherence"]),
-        }
+        figures = run_figures(config, params, losses, evaluation, ideal, task_trials)
         folder.mkdir(exist_ok=True)
-        drawn = []
         for name, figure in figures.items():
-            if figure is not None:
-                save_figure(folder / f"{name}.png", figure)
-                drawn.append(f"{name}.png")
-    return drawn
+            save_figure(folder / f"{name}.png", figure)
+    return [f"{name}.png" for name in figures]
 
 
 def gradient_check(steps, curves):

@@ -3,13 +3,15 @@
 Imports the public layer and numpy. The numbers come from the readable reference (backend "numpy").
 """
 
+import os
+
 import numpy as np
 
 from .adam import Adam
 from .gradcheck import Check, GradientReport
 from .model import forward, loss_and_grads, recurrent_noise
 from .noise import uniforms
-from .params import MASK_KEY, init_params, load_tensors, save_tensors
+from .params import MASK_KEY, ModelConfig, init_params, load_tensors, save_tensors
 
 GOLDEN_STREAM = 0x474F4C44  # "GOLD": inputs and labels
 ADAM_STEPS = (1, 10)
@@ -18,7 +20,7 @@ ADAM_STEPS = (1, 10)
 TOLERANCE = {"default": 1e-10, "params_after": 1e-7}
 
 
-def golden_tensors(config, n_time=20, n_batch=4, seed=0):
+def golden_tensors(config: ModelConfig, n_time: int = 20, n_batch: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
     """All tensors of a golden file, by name, in float64.
 
     ``params.KEY``, ``inputs`` (T, B, I), ``labels`` (T, B) int64 or real targets (T, B, O), ``noise`` (T, B, H)
@@ -48,14 +50,16 @@ def golden_tensors(config, n_time=20, n_batch=4, seed=0):
     return tensors
 
 
-def write_golden(path, config, n_time=20, n_batch=4, seed=0):
+def write_golden(
+    path: str | os.PathLike, config: ModelConfig, n_time: int = 20, n_batch: int = 4, seed: int = 0
+) -> dict[str, np.ndarray]:
     """Write a golden file; its metadata holds the configuration as JSON. Returns its tensors."""
     tensors = golden_tensors(config, n_time, n_batch, seed)
     save_tensors(path, tensors, {"config": config.to_dict(), "seed": seed, "adam": {"lr": 1e-3}})
     return tensors
 
 
-def compare_golden(path, theirs_path):
+def compare_golden(path: str | os.PathLike, theirs_path: str | os.PathLike) -> GradientReport:
     """Compare a port's tensors with a golden file, for all names that both hold.
 
     Returns

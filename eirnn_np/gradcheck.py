@@ -35,11 +35,11 @@ class Check:
     skipped: int = 0
 
     @property
-    def used(self):
+    def used(self) -> float:
         return self.error / self.tolerance if self.tolerance else (0.0 if self.error == 0 else math.inf)
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return bool(self.used <= 1)  # NaN does not pass
 
 
@@ -53,14 +53,14 @@ class GradientReport:
     notes: list = field(default_factory=list)
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return all(check.passed for checks in self.rows.values() for check in checks.values())
 
-    def failures(self):
+    def failures(self) -> list[tuple[str, str]]:
         """Pairs (tensor, oracle) that did not pass."""
         return [(name, oracle) for name, checks in self.rows.items() for oracle, c in checks.items() if not c.passed]
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         return {
             "passed": self.passed,
             "title": self.title,
@@ -79,7 +79,7 @@ class GradientReport:
             },
         }  # fmt: skip
 
-    def __str__(self):
+    def __str__(self) -> str:
         oracles = list(dict.fromkeys(oracle for checks in self.rows.values() for oracle in checks))
         width = max([len(name) for name in self.rows] + [6])
         lines = [self.title] if self.title else []
@@ -156,7 +156,8 @@ def check_gradients(
     rounding = 64 * np.finfo(np.float64).eps * abs(base) / step
     side = None if kinks is None else np.array(kinks(params))
     rng = np.random.default_rng(seed)
-    rows, norms = {}, {}
+    rows: dict[str, dict[str, Check]] = {}
+    norms: dict[str, float] = {}
 
     def difference(name, direction):
         """The directional derivative, or None where a kink is in the way."""
@@ -173,8 +174,8 @@ def check_gradients(
 
     for name, gradient in grads.items():
         norm = norms[name] = float(np.linalg.norm(gradient))
-        directions = rng.normal(size=(n_directions, *gradient.shape))
-        directions = [d / np.linalg.norm(d) for d in directions] + ([gradient / norm] if norm else [])
+        drawn = rng.normal(size=(n_directions, *gradient.shape))
+        directions = [d / np.linalg.norm(d) for d in drawn] + ([gradient / norm] if norm else [])
         size = gradient.size
         largest = np.argsort(-np.abs(gradient), axis=None, kind="stable")[: n_coordinates // 2]
         chosen = list(dict.fromkeys([*largest.tolist(), *rng.permutation(size)[:n_coordinates].tolist()]))

@@ -5,16 +5,19 @@ Everything is checked here and nowhere below; then the work goes to reference.py
 """
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from . import kernels, reference, threads
 from .noise import seed_key
-from .params import Params, check_choice, check_dtype, check_params, real_array, sign_mask
+from .params import ModelConfig, Params, check_choice, check_dtype, check_params, real_array, sign_mask
 from .reference import Trajectory
 
 BACKENDS = ("numba", "numpy")
 
 
-def forward(config, params, inputs, noise=None, backend="numba") -> Trajectory:
+def forward(
+    config: ModelConfig, params: Params, inputs: np.ndarray, noise: np.ndarray | None = None, backend: str = "numba"
+) -> Trajectory:
     """Run the network over a batch of inputs. (F1)-(F5)
 
     Parameters
@@ -50,7 +53,15 @@ def forward(config, params, inputs, noise=None, backend="numba") -> Trajectory:
     return Trajectory(states, rates, outputs)
 
 
-def loss_and_grads(config, params, inputs, labels, noise=None, weights=None, backend="numba"):
+def loss_and_grads(
+    config: ModelConfig,
+    params: Params,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    noise: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    backend: str = "numba",
+) -> tuple[float, Params]:
     """The loss of a batch and its gradient with respect to every parameter. (F1)-(F8), (B1)-(B12)
 
     Parameters
@@ -82,12 +93,19 @@ def loss_and_grads(config, params, inputs, labels, noise=None, weights=None, bac
         loss, grads = reference.loss_and_grads(config, params, inputs, labels, noise, weights)
         return float(loss), grads
     grads = Params.like(config, params.dtype)
-    workspace = make_workspace(config, *inputs.shape[:2], params.dtype)
+    workspace = make_workspace(config, inputs.shape[0], inputs.shape[1], params.dtype)
     model = KernelModel(config, params.dtype)
     return model.loss_and_grads(grads, workspace, params, inputs, labels, weights, noise=noise), grads
 
 
-def recurrent_noise(config, seed=0, step=0, n_time=100, n_batch=16, dtype="float32") -> np.ndarray:
+def recurrent_noise(
+    config: ModelConfig,
+    seed: int = 0,
+    step: int = 0,
+    n_time: int = 100,
+    n_batch: int = 16,
+    dtype: DTypeLike = "float32",
+) -> np.ndarray:
     """The recurrent noise of one training step, (T, B, H), scaled by sqrt(2 alpha) sigma_rec.
 
     A pure function of its arguments: each number depends on (seed, step, time, trial, unit) alone, so any

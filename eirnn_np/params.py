@@ -10,10 +10,12 @@ import json
 import math
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .noise import INIT_STREAM, MASK_STREAM, uniforms
 
@@ -144,10 +146,10 @@ class ModelConfig:
             return NotImplemented
         return self.to_dict() == other.to_dict() and np.array_equal(sign_mask(self), sign_mask(other))
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
 
-def sign_mask(config) -> np.ndarray:
+def sign_mask(config: ModelConfig) -> np.ndarray:
     """M of eq. (F1), (H, H) float64: the configuration's own mask, or else signs by cell type.
 
     In "song2016" the sign goes with the column, the presynaptic unit (Dale's principle); in "brainpy"
@@ -163,7 +165,7 @@ def sign_mask(config) -> np.ndarray:
     return mask
 
 
-def sparse_mask(config, p, seed=0) -> np.ndarray:
+def sparse_mask(config: ModelConfig, p: float, seed: int = 0) -> np.ndarray:
     """`sign_mask` in which each connection is kept with probability `p`, by a draw of its own; (H, H).
 
     Raises ValueError for p outside [0, 1].
@@ -174,7 +176,7 @@ def sparse_mask(config, p, seed=0) -> np.ndarray:
     return sign_mask(config) * (uniforms(seed, MASK_STREAM, H * H).reshape(H, H) < p)
 
 
-def block_mask(config, areas, connections) -> np.ndarray:
+def block_mask(config: ModelConfig, areas: np.ndarray, connections: np.ndarray) -> np.ndarray:
     """`sign_mask` scaled block by block, for networks of several areas; (H, H).
 
     Parameters
@@ -211,7 +213,25 @@ class Params:
         absolute value and the mask are taken in use (F1).
     """
 
-    def __init__(self, n_in, n_hidden, n_out, n_exc, dtype="float32", with_x0=False, flat=None):
+    flat: np.ndarray
+    w_in: np.ndarray
+    b_in: np.ndarray
+    w_rec: np.ndarray
+    b_rec: np.ndarray
+    w_out: np.ndarray
+    b_out: np.ndarray
+    x0: np.ndarray | None
+
+    def __init__(
+        self,
+        n_in: int,
+        n_hidden: int,
+        n_out: int,
+        n_exc: int,
+        dtype: DTypeLike = "float32",
+        with_x0: bool = False,
+        flat: np.ndarray | None = None,
+    ) -> None:
         shapes = _shapes(n_in, n_hidden, n_out, n_exc, with_x0)
         size = sum(math.prod(shape) for shape in shapes.values())
         if flat is None:
@@ -226,32 +246,32 @@ class Params:
             start = stop
 
     @classmethod
-    def like(cls, config, dtype="float32", flat=None) -> "Params":
+    def like(cls, config: ModelConfig, dtype: DTypeLike = "float32", flat: np.ndarray | None = None) -> "Params":
         """Zeros of the shapes that `config` asks for, or views on a given flat buffer."""
         return cls(config.n_in, config.n_hidden, config.n_out, config.n_exc, dtype, config.train_x0, flat)
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         return self.flat.dtype
 
-    def items(self):
+    def items(self) -> list[tuple[str, np.ndarray]]:
         """Pairs (name, array), in the order of the flat buffer."""
         return [(name, getattr(self, name)) for name in self.shapes]
 
     def copy(self) -> "Params":
         return self.astype(self.dtype)
 
-    def astype(self, dtype) -> "Params":
+    def astype(self, dtype: DTypeLike) -> "Params":
         H, I = self.w_in.shape
         O, E = self.w_out.shape
         return Params(I, H, O, E, with_x0=self.x0 is not None, flat=self.flat.astype(check_dtype(dtype)))
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the arrays under the PyTorch original's keys."""
         return {STATE_DICT_KEYS[name]: array.copy() for name, array in self.items()}
 
     @classmethod
-    def from_state_dict(cls, d) -> "Params":
+    def from_state_dict(cls, d: Mapping[str, np.ndarray]) -> "Params":
         """Read arrays (or tensors) under the PyTorch original's keys; sizes come from the shapes.
 
         Raises ValueError for a key that is missing or unknown, and for shapes that do not fit.
@@ -274,7 +294,7 @@ class Params:
         return f"Params({', '.join(f'{n} {a.shape}' for n, a in self.items())}, {self.dtype})"
 
 
-def init_params(config, seed=0, dtype="float32") -> Params:
+def init_params(config: ModelConfig, seed: int = 0, dtype: DTypeLike = "float32") -> Params:
     """Starting parameters, distributed as the original's; a pure function of (config, seed, dtype).
 
     Weights and biases are uniform on (-k, k), k = 1 / sqrt(fan_in); then the part of w_rec that
@@ -301,13 +321,13 @@ def init_params(config, seed=0, dtype="float32") -> Params:
     return params
 
 
-def effective_weights(config, params) -> np.ndarray:
+def effective_weights(config: ModelConfig, params: Params) -> np.ndarray:
     """W_rec = |theta_rec| * M, (H, H) [to, from], in the dtype of the parameters. (F1)"""
     check_params(config, params)
     return np.abs(params.w_rec) * sign_mask(config).astype(params.dtype)
 
 
-def save_params(path, config, params):
+def save_params(path: str | os.PathLike, config: ModelConfig, params: Params) -> None:
     """Write parameters and configuration to one safetensors file, by way of a temporary name."""
     check_params(config, params)
     tensors = params.state_dict()
@@ -316,7 +336,7 @@ def save_params(path, config, params):
     save_tensors(path, tensors, {"config": config.to_dict()})
 
 
-def load_params(path):
+def load_params(path: str | os.PathLike) -> tuple[ModelConfig, Params]:
     """Read (config, params) from a file that `save_params` wrote.
 
     Raises ValueError if it is not such a file or its parts do not fit, OSError if it cannot be read.
@@ -399,7 +419,7 @@ def check_choice(name, value, allowed):
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, found {value!r}")
 
 
-def check_dtype(dtype) -> np.dtype:
+def check_dtype(dtype: DTypeLike) -> np.dtype:
     """float32 or float64 as a dtype; ValueError for anything else."""
     try:
         found = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64

@@ -77,7 +77,7 @@ def loss_and_grads(config, params, inputs, targets, noise, weights):
         grads.b_in[...] = grads.b_rec  # (B8)
     grads.w_out[...] = np.einsum("tbo,tbj->oj", dz, r[:, :, :E], optimize=True)  # (B9)
     grads.b_out[...] = dz.sum(axis=(0, 1))  # (B10)
-    if params.x0 is not None:
+    if grads.x0 is not None:
         dx0 = _through_relu(config, dc[0] @ w_rec, dx[0], np.broadcast_to(x0, (B, H)), alpha)
         grads.x0[...] = dx0.sum(axis=0)  # (B11)
     return loss, grads

@@ -10,6 +10,7 @@ import math
 import operator
 from dataclasses import dataclass
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 
@@ -24,12 +25,12 @@ class Unsupported(ValueError):
     """What is asked for is not reproduced; the message says why."""
 
 
-def _number(value, name, low=-math.inf):
+def _number(value: Any, name: str, low: float = -math.inf):
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float, np.int64))
         or not low <= value < math.inf
-        or abs(value) > 2**53
+        or not -(2**53) <= value <= 2**53
     ):
         raise Unsupported(
             f"{name} must be a plain finite number" + (f" >= {low}" if low > -math.inf else "") + f", found {value!r}"
@@ -81,7 +82,7 @@ def _clock(timing, name, dt):
     if dist == "uniform":
         low, high = (float(_number(a, name, 0)) for a in args)
         return UNIFORM, (low, high - low, 0), []
-    mean, low, high = *args, *(0, math.inf)[len(args) - 1 :]
+    mean, low, high = list(args) + [0, math.inf][len(args) - 1 :]
     mean, low = _number(mean, name, 0), _number(low, name)
     high = high if high == math.inf else _number(high, name, 0)
     if low >= high:  # trunc_exp draws nothing then
@@ -186,7 +187,7 @@ def _context(kw):
     if gt.size * bump[0].size > TABLE_LIMIT:
         raise Unsupported(f"dim_ring = {n} would take a table of more than {TABLE_LIMIT} entries")
     defaults = {"fixation": 300, "stimulus": 750, "delay": CONTEXT_DELAY, "decision": 100}
-    terms = [
+    terms: list[tuple] = [
         (["stimulus"], 1, SHOW, bump[np.where(context == 1, other, gt)], (0, 1, 2, 3)),
         (["stimulus"], 1 + n, SHOW, bump[np.where(context == 1, gt, other)], (0, 1, 2, 4)),
     ]

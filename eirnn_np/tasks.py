@@ -144,7 +144,9 @@ def make_batches(
     return PrefetchedStream(task, batch_size, seq_len, seed, env_kwargs, n_in, n_out, start)
 
 
-def make_trials(task, n_trials, seed=0, env_kwargs=None, source="auto"):
+def make_trials(
+    task: str, n_trials: int, seed: int = 0, env_kwargs: dict | None = None, source: str = "auto"
+) -> list[Trial]:
     """A list of `n_trials` whole trials of one environment, drawn one by one with `new_trial`.
 
     `source` as in `make_batches`; the trials are the same.
@@ -157,7 +159,8 @@ def make_trials(task, n_trials, seed=0, env_kwargs=None, source="auto"):
         found = replay.compiled_trials(task, env_kwargs, n_trials, seed)
         return [
             Trial(
-                *found[k],
+                found[k][0],
+                found[k][1],
                 {name: values[k] for name, values in found.info.items()},
                 {name: (int(found.start_ind[name][k]), int(found.end_ind[name][k])) for name in found.start_ind},
             )

@@ -12,6 +12,7 @@ import platform
 import sys
 import time
 from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -75,7 +76,12 @@ class Settings:
         return self.seed + EVALUATION_SEED_OFFSET
 
 
-def train(trainer, batches, steps, on_step=None):
+def train(
+    trainer: Trainer,
+    batches: Iterator[tuple[np.ndarray, np.ndarray]],
+    steps: int,
+    on_step: Callable[[int, float], object] | None = None,
+) -> tuple[np.ndarray, dict[str, float]]:
     """Take `steps` training steps on any iterator of (inputs, labels).
 
     Parameters

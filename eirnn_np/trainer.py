@@ -9,7 +9,7 @@ from . import kernels
 from .adam import Adam
 from .model import KernelModel, check_inputs, check_targets, check_weights, make_workspace
 from .noise import seed_key
-from .params import Params, check_params
+from .params import ModelConfig, Params, check_params
 from .threads import launch
 
 
@@ -37,7 +37,9 @@ class Trainer:
         Steps taken.
     """
 
-    def __init__(self, config, params, lr=1e-3, seed=0, threads=None):
+    def __init__(
+        self, config: ModelConfig, params: Params, lr: float = 1e-3, seed: int = 0, threads: int | None = None
+    ) -> None:
         check_params(config, params)
         if not params.flat.flags.carray:
             raise ValueError("params.flat must be writeable and in C order: pass params.copy()")
@@ -56,10 +58,10 @@ class Trainer:
         self._none = np.zeros(0, np.int64)
 
     @property
-    def lr(self):
+    def lr(self) -> float:
         return self.adam.lr
 
-    def step(self, inputs, labels, weights=None) -> float:
+    def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step on inputs (T, B, I) and labels (T, B); returns the loss before the update.
 
         Where that loss is not finite there is no update: parameters and `k` stay as they were. Where a gradient
@@ -73,7 +75,7 @@ class Trainer:
             inputs = check_inputs(self.config, inputs, self.params.dtype)
             labels = check_targets(self.config, labels, inputs.shape, self.params.dtype)
         if inputs.shape != self._shape:
-            self._workspace = make_workspace(self.config, *inputs.shape[:2], self.params.dtype)
+            self._workspace = make_workspace(self.config, inputs.shape[0], inputs.shape[1], self.params.dtype)
             self._weights = check_weights(None, inputs.shape, self.params.dtype)
             self._shape = inputs.shape
         weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
@@ -114,7 +116,7 @@ class Trainer:
             and kernels.is_clean(inputs.reshape(-1).view(self._bits), labels.reshape(-1), self.config.n_out)
         )
 
-    def compile(self, n_time, n_batch):
+    def compile(self, n_time: int, n_batch: int) -> None:
         """Compile what `step` needs, without changing anything."""
         inputs = np.zeros((n_time, n_batch, self.config.n_in), self.params.dtype)
         labels = np.zeros((n_time, n_batch), np.int64)

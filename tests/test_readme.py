@@ -1,5 +1,6 @@
 """The README's snippet prints what the README says it prints, and its links lead somewhere."""
 
+import json
 import re
 from pathlib import Path
 
@@ -34,3 +35,20 @@ def test_python_of_the_docs_runs(tmp_path, monkeypatch, capsys):
     ).groups()
     exec(compile(code, "docs/tasks.md", "exec"), {})
     assert capsys.readouterr().out == printed
+
+
+def test_the_table_of_gradient_errors_is_what_the_command_measures(capsys):
+    """Rounding errors differ from machine to machine, so the figures are held to a factor of 30."""
+    from eirnn_np.cli import main
+
+    rows = re.findall(r"^\| (\w+) \| (.*) \|$", (ROOT / "README.md").read_text(), re.M)
+    assert main(["gradcheck", "--json"]) == 0
+    tensors = json.loads(capsys.readouterr().out)["tensors"]
+    written = {name: [float(cell) for cell in cells.split(" | ")] for name, cells in rows if name in tensors}
+    assert set(written) == set(tensors)
+    for name, tensor in tensors.items():
+        *oracles, float32 = written[name]
+        assert len(oracles) == len(tensor["checks"]) == 4
+        for figure, check in zip(oracles, tensor["checks"].values()):
+            assert 1 / 30 < figure / (check["error"] / tensor["norm"]) < 30, name
+        assert 1e-8 < float32 < 2e-5

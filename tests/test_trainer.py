@@ -1,11 +1,15 @@
 """The trainer against its parts, over threads, and what training must and must not do to a network."""
 
+import gc
+import tracemalloc
+
 import numba
 import numpy as np
 import pytest
 from conftest import make_problem
 
 import eirnn_np as ei
+from eirnn_np.model import make_workspace
 from eirnn_np.train import RunError
 
 
@@ -210,3 +214,46 @@ def test_a_loss_that_is_not_finite_stops_the_loop_and_leaves_the_parameters(dtyp
     with pytest.raises(RunError, match="the loss is (inf|nan) at step 2: training diverged; try a smaller lr than 1e"):
         ei.train(trainer, endless(problem), 50, lambda k, loss: found.append(problem.params.flat.copy()))
     np.testing.assert_array_equal([problem.params.flat], found)
+
+
+def is_array(kind):
+    """How many arrays a Numba type stands for."""
+    return sum(map(is_array, kind)) if hasattr(kind, "fields") else hasattr(kind, "layout")
+
+
+def test_a_step_allocates_nothing_and_compiles_nothing_after_the_first(problem):
+    from numba.core.runtime import _nrt_python, rtsys
+
+    from eirnn_np import kernels
+
+    inputs, labels = problem.inputs, problem.labels
+    trainer = ei.Trainer(problem.config, problem.params)
+    trainer.step(inputs, labels)
+    compiled = len(kernels.step.signatures)
+    gc.collect()
+    tracemalloc.start()
+    _nrt_python.memsys_enable_stats()
+    try:
+        for _ in range(10):  # the interpreter fills caches of its own
+            trainer.step(inputs, labels)
+        before, python = rtsys.get_allocation_stats(), tracemalloc.take_snapshot()
+        for _ in range(200):
+            trainer.step(inputs, labels)
+        after, growth = rtsys.get_allocation_stats(), tracemalloc.take_snapshot().compare_to(python, "filename")
+    finally:
+        tracemalloc.stop()
+        _nrt_python.memsys_disable_stats()
+    # Numba keeps a record for each array that it is handed, and frees it on return; compiled code makes no array more.
+    handed = 200 * sum(map(is_array, kernels.step.signatures[0] + kernels.is_clean.signatures[0]))
+    assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free <= handed
+    grown = sum(stat.size_diff for stat in growth if stat.traceback[0].filename.startswith(ei.__path__[0]))
+    assert grown < 200 * 100, "less than the smallest array at each step"
+    assert len(kernels.step.signatures) == compiled
+
+
+@pytest.mark.parametrize(
+    ("n_time", "n_batch", "n_hidden"), [(100, 16, 50), (100, 64, 256), (100, 64, 1000), (2000, 16, 50)]
+)
+def test_a_step_works_in_the_memory_of_two_arrays_of_time_trial_unit(n_time, n_batch, n_hidden):
+    workspace = make_workspace(ei.ModelConfig(n_hidden=n_hidden), n_time, n_batch, "float32")
+    assert sum(array.nbytes for array in workspace) <= 2 * 4 * n_time * n_batch * n_hidden

@@ -1,0 +1,49 @@
+"""Every page says who it is for, and the Python of the pages runs and prints what stands below it."""
+
+import re
+from pathlib import Path
+
+import numba
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
+RUN = ["quickstart", "interoperability", "add_a_task", "add_a_kernel"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_first_line_says_who_it_is_for(page):
+    first = page.read_text().splitlines()[0]
+    assert re.match(r"# .+, for \w+", first), first
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_python_of_the_page_runs(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / f"{name}.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```(?:\n```\n(.*?)```)?", text, re.S)
+    scope, threads = {}, numba.get_num_threads()
+    try:
+        for code, printed in blocks:
+            exec(compile(code, f"docs/{name}.md", "exec"), scope)
+            assert capsys.readouterr().out == printed
+    finally:
+        numba.set_num_threads(threads)
+    assert any(printed for _, printed in blocks)
+
+
+def test_commands_of_the_pages_exist():
+    """Each `eirnn-np COMMAND --option` of the pages is one that the parser knows."""
+    from eirnn_np.cli import _parser
+
+    actions = next(a for a in _parser()._actions if a.choices).choices
+    for page in (*PAGES, ROOT / "README.md"):
+        for line in re.findall(r"eirnn-np ([a-z]+[^`\n#|]*)", page.read_text()):
+            command, *rest = line.split()
+            if command not in actions:
+                assert command in ("repository",), (page.name, line)
+                continue
+            known = {option for action in actions[command]._actions for option in action.option_strings}
+            for word in rest:
+                if word.startswith("--"):
+                    assert word.rstrip(",.;") in known, (page.name, line)
