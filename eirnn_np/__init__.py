@@ -6,6 +6,7 @@ docs/derivation.md and, line by line, in reference.py.
 
 from .adam import Adam
 from .analysis import evaluate
+from .checkpoint import load_checkpoint, save_checkpoint
 from .golden import compare_golden, write_golden
 from .gradcheck import check_gradients, check_network
 from .model import Trajectory, forward, loss_and_grads, recurrent_noise
@@ -21,7 +22,7 @@ from .params import (
     sparse_mask,
 )
 from .tasks import make_batches, make_trials
-from .train import train
+from .train import resume, train
 from .trainer import Trainer
 
 __version__ = "0.1.0"
@@ -40,11 +41,14 @@ __all__ = [
     "evaluate",
     "forward",
     "init_params",
+    "load_checkpoint",
     "load_params",
     "loss_and_grads",
     "make_batches",
     "make_trials",
     "recurrent_noise",
+    "resume",
+    "save_checkpoint",
     "save_params",
     "sign_mask",
     "sparse_mask",

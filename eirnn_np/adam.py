@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from . import kernels
-from .params import Params
+from . import kernels, threads
+from .params import Params, finite_float
 
 
 class Adam:
@@ -32,13 +32,16 @@ class Adam:
     """
 
     def __init__(self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
-        if not (np.isscalar(lr) and np.isfinite(lr) and lr > 0):
+        self.lr, self.eps = finite_float("lr", lr), finite_float("eps", eps)
+        if self.lr <= 0:
             raise ValueError(f"lr must be a positive number, found {lr!r}")
-        if not all(0 <= beta < 1 for beta in betas) or len(betas) != 2:
+        if not isinstance(betas, tuple | list | np.ndarray) or np.shape(betas) != (2,):
             raise ValueError(f"betas must be two numbers in [0, 1), found {betas!r}")
-        if not (np.isfinite(eps) and eps >= 0):
+        self.betas = finite_float("betas", betas[0]), finite_float("betas", betas[1])
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers in [0, 1), found {betas!r}")
+        if self.eps < 0:
             raise ValueError(f"eps must be 0 or more, found {eps!r}")
-        self.lr, self.betas, self.eps = float(lr), (float(betas[0]), float(betas[1])), float(eps)
         self.m = self.v = None
         self.k = 0
 
@@ -47,7 +50,8 @@ class Adam:
         p, g = params.flat, grads.flat
         if p.shape != g.shape or p.dtype != g.dtype:
             raise ValueError(f"grads must be {p.shape} {p.dtype} like params, found {g.shape} {g.dtype}")
-        kernels.adam(p, g, *self.next_update(params))
+        with threads.launch():
+            kernels.adam(p, g, *self.next_update(params))
         self.k += 1
 
     def next_update(self, params):

@@ -47,8 +47,7 @@ def evaluate(
     -------
     Evaluation
     """
-    if n_trials < 1:
-        raise ValueError(f"n_trials must be at least 1, found {n_trials}")
+    tasks.check_count("n_trials", n_trials)
     if env_kwargs is None:
         env_kwargs = tasks.evaluation_env_kwargs(task, None)
     trials = tasks.make_trials(task, n_trials, seed, env_kwargs)

@@ -1,6 +1,6 @@
 """The command eirnn-np. Parses, calls, and turns an error into one line and an exit status.
 
-0 success; 1 a failure; 2 a usage error; 130 Ctrl-C. Heavy imports wait until a command needs them.
+0 success; 1 a failure; 2 a usage error; 130 Ctrl-C, 143 SIGTERM. Heavy imports wait until a command needs them.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main(argv=None):
         _Output.quiet = arguments.quiet
         return _run(arguments)
     except KeyboardInterrupt as stopped:
-        return _fail(str(stopped) or "stopped", 130)
+        return _fail(str(stopped) or "stopped", getattr(stopped, "status", 130))
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone: nothing is left to say
         return 1
@@ -70,15 +70,30 @@ def _print_json(value):
     print(json.dumps(value, indent=2), flush=True)
 
 
-def _train(arguments):
-    from .train import Settings, model_config, run
+class _Given(argparse.Action):
+    """Store the value, and that the option was given: with --resume the others have no say."""
 
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, values)
+        namespace.given = {**getattr(namespace, "given", {}), self.dest: values}
+
+
+def _train(arguments):
+    from .train import Settings, model_config, resume, run
+
+    if arguments.resume is not None:
+        other = {"hidden": "n_hidden", "task_kwargs": "env_kwargs"}  # where the option has another name
+        given = {other.get(name, name): value for name, value in arguments.given.items() if name != "resume"}
+        if "out" in given:
+            raise ValueError("--out cannot be given with --resume, which names the folder")
+        resume(arguments.resume, not arguments.no_figures, _say, **given)
+        return
     env_kwargs = arguments.task_kwargs
     settings = Settings(
         steps=arguments.steps, batch_size=arguments.batch_size, seq_len=arguments.seq_len, lr=arguments.lr,
         seed=arguments.seed, dtype=arguments.dtype, threads=arguments.threads, task=arguments.task,
         env_kwargs=env_kwargs, print_every=arguments.print_every, trials=arguments.trials,
-        source=arguments.source,
+        source=arguments.source, checkpoint_every=arguments.checkpoint_every,
     )  # fmt: skip
     config, settings = model_config(
         settings, n_hidden=arguments.hidden, dt=arguments.dt, tau=arguments.tau, e_ratio=arguments.e_ratio,
@@ -228,6 +243,7 @@ def _parser():
         return sub
 
     sub = command("train", _train, "Train a network on a task, evaluate it, draw it, and leave a run folder.")
+    sub.register("action", None, _Given)  # argparse's name for the action of an option that stores a value
     model = sub.add_argument_group("network")
     model.add_argument("--hidden", type=int, default=ModelConfig.n_hidden, metavar="H", help="recurrent units")
     model.add_argument(
@@ -263,6 +279,9 @@ def _parser():
     output.add_argument("--print-every", type=int, default=200, metavar="N", help="steps between two lines of loss")
     output.add_argument("--trials", type=int, default=500, metavar="N", help="trials of the evaluation")
     output.add_argument("--out", metavar="DIR", help="run folder (default: the next free runs/run-NNN)")
+    output.add_argument("--resume", metavar="RUN", help="go on with this run where its last checkpoint stands; of the "
+                        "other options, --steps, --threads, --trials and those of the output may differ")  # fmt: skip
+    output.add_argument("--checkpoint-every", type=int, default=1000, metavar="N", help="steps between two checkpoints")
     output.add_argument("--no-figures", action="store_true", help="draw nothing")
 
     sub = command("evaluate", _evaluate, "Evaluate a trained run on new trials and rewrite its evaluation.json.")

@@ -7,9 +7,9 @@ Everything is checked here and nowhere below; then the work goes to reference.py
 import numpy as np
 from numpy.typing import DTypeLike
 
-from . import kernels, reference
+from . import kernels, reference, threads
 from .noise import seed_key
-from .params import ModelConfig, Params, check_dtype, check_params, real_array, sign_mask
+from .params import ModelConfig, Params, check_choice, check_dtype, check_params, real_array, sign_mask
 from .reference import Trajectory
 
 BACKENDS = ("numba", "numpy")
@@ -125,15 +125,9 @@ def recurrent_noise(
     out = np.empty((int(n_time), int(n_batch), config.n_hidden), check_dtype(dtype))
     words = np.empty((len(out), 1, -(-config.n_hidden // 64) * 64), np.uint32)
     scale = config.noise_scale.astype(out.dtype)
-    kernels.noise_fill(
-        out,
-        np.empty((len(words), words.shape[2]), out.dtype),
-        words,
-        scale,
-        np.uint64(seed),
-        int(step),
-        config.dynamics == "brainpy",
-    )
+    work = np.empty((len(words), words.shape[2]), out.dtype)
+    with threads.launch():
+        kernels.noise_fill(out, work, words, scale, np.uint64(seed), int(step), config.dynamics == "brainpy")
     return out
 
 
@@ -160,7 +154,7 @@ def check_weights(weights, shape, dtype):
     weights = real_array("weights", weights, (T, B), np.float64)
     if (weights < 0).any() or not 0 < weights.sum() < np.inf:
         raise ValueError("weights must be 0 or more and not all 0")
-    return (weights / weights.sum()).astype(dtype)
+    return (weights / weights.sum()).astype(dtype, order="C")
 
 
 def check_inputs(config, inputs, dtype):
@@ -177,8 +171,7 @@ def kernel_array(array):
 
 
 def _check_run(config, params, inputs, noise, backend):
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be {' or '.join(BACKENDS)}, found {backend!r}")
+    check_choice("backend", backend, BACKENDS)
     check_params(config, params)
     if not params.flat.flags.carray:
         params = params.copy()
@@ -215,12 +208,13 @@ class KernelModel:
 
     def run(self, states, rates, outputs, workspace, params, inputs, noise):
         """Forward pass into states, rates (T, B, H) and outputs (T, B, O)."""
-        kernels.step(
-            self.nothing, self.dx0, workspace, params.flat, self._start(params), self.mask, self.alpha,
-            inputs, self.no_labels, self.no_targets, self.no_weights, self.scale, noise, kernels.ARRAY_NOISE,
-            np.uint64(0), 0, self.n_exc, self.dynamics, self.squared, self.nothing, self.nothing, 0, 0.0, 0.0, 0.0, 0.0,
-            states, rates, outputs,
-        )  # fmt: skip
+        with threads.launch():
+            kernels.step(
+                self.nothing, self.dx0, workspace, params.flat, self._start(params), self.mask, self.alpha,
+                inputs, self.no_labels, self.no_targets, self.no_weights, self.scale, noise, kernels.ARRAY_NOISE,
+                np.uint64(0), 0, self.n_exc, self.dynamics, self.squared, self.nothing, self.nothing, 0, 0.0, 0.0, 0.0,
+                0.0, states, rates, outputs,
+            )  # fmt: skip
 
     def loss_and_grads(
         self, grads, workspace, params, inputs, labels, weights, *, noise=None, seed=0, step=0, adam=None
@@ -232,12 +226,13 @@ class KernelModel:
         labels, targets = (self.no_labels, labels) if self.squared else (labels, self.no_targets)
         mode = kernels.MAKE_NOISE if noise is None else kernels.ARRAY_NOISE
         update = (self.nothing, self.nothing, 0, 0.0, 0.0, 0.0, 0.0) if adam is None else adam
-        return kernels.step(
-            grads.flat, self.dx0 if grads.x0 is None else grads.x0, workspace, kernel_array(params.flat),
-            self._start(params), self.mask, self.alpha, inputs, labels, targets, weights, self.scale,
-            self.no_targets if noise is None else noise, mode, np.uint64(seed), step, self.n_exc, self.dynamics,
-            self.squared, *update, self.no_states, self.no_states, self.no_states,
-        )  # fmt: skip
+        with threads.launch():
+            return kernels.step(
+                grads.flat, self.dx0 if grads.x0 is None else grads.x0, workspace, kernel_array(params.flat),
+                self._start(params), self.mask, self.alpha, inputs, labels, targets, weights, self.scale,
+                self.no_targets if noise is None else noise, mode, np.uint64(seed), step, self.n_exc, self.dynamics,
+                self.squared, *update, self.no_states, self.no_states, self.no_states,
+            )  # fmt: skip
 
     def _start(self, params):
         return self.x0 if params.x0 is None else params.x0

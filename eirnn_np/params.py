@@ -5,9 +5,11 @@ file never executes anything: safetensors and JSON only.
 Shapes: I inputs, H units, E excitatory units, O outputs; weights are [to, from].
 """
 
+import contextlib
 import json
 import math
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -86,7 +88,7 @@ class ModelConfig:
                 raise ValueError(f"{name} must be a positive integer, found {value!r}")
             put(name, int(value))
         for name in ("dt", "e_ratio", "sigma_rec"):
-            put(name, _finite_float(name, getattr(self, name)))
+            put(name, finite_float(name, getattr(self, name)))
         if not 0 < self.e_ratio < 1:
             raise ValueError(f"e_ratio must lie between 0 and 1 (both excluded), found {self.e_ratio!r}")
         if self.n_exc < 1:
@@ -99,12 +101,11 @@ class ModelConfig:
         if isinstance(self.tau, list | tuple) or (isinstance(self.tau, np.ndarray) and self.tau.ndim):
             put("tau", tuple(real_array("tau", self.tau, (self.n_hidden,), np.float64).tolist()))
         else:
-            put("tau", _finite_float("tau", self.tau))
+            put("tau", finite_float("tau", self.tau))
         if self.dt <= 0 or np.min(self.tau) < self.dt:
             raise ValueError(f"dt must be above 0 and at most tau, found dt {self.dt} ms, tau {np.min(self.tau)} ms")
         for name, allowed in (("dynamics", DYNAMICS), ("loss", LOSSES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, found {getattr(self, name)!r}")
+            check_choice(name, getattr(self, name), allowed)
         if not isinstance(self.train_x0, bool | np.bool_):
             raise ValueError(f"train_x0 must be True or False, found {self.train_x0!r}")
         if self.mask is not None:
@@ -169,7 +170,7 @@ def sparse_mask(config: ModelConfig, p: float, seed: int = 0) -> np.ndarray:
 
     Raises ValueError for p outside [0, 1].
     """
-    if not 0 <= _finite_float("p", p) <= 1:
+    if not 0 <= finite_float("p", p) <= 1:
         raise ValueError(f"p must lie between 0 and 1, found {p!r}")
     H = config.n_hidden
     return sign_mask(config) * (uniforms(seed, MASK_STREAM, H * H).reshape(H, H) < p)
@@ -352,13 +353,13 @@ def load_params(path: str | os.PathLike) -> tuple[ModelConfig, Params]:
     return config, params
 
 
-def save_tensors(path, tensors, metadata):
-    """Write {name: array} and JSON-able metadata as safetensors: same content, same bytes."""
+def save_tensors(path, tensors, metadata, previous=None):
+    """Write {name: array} and JSON-able metadata as safetensors: same content, same bytes. See write_file."""
     from safetensors.numpy import save
 
     contiguous = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     # One metadata key only: safetensors keeps several in no fixed order.
-    write_file(path, save(contiguous, {_METADATA_KEY: json.dumps(metadata, sort_keys=True)}))
+    write_file(path, save(contiguous, {_METADATA_KEY: json.dumps(metadata, sort_keys=True)}), previous)
 
 
 def load_tensors(path):
@@ -366,6 +367,9 @@ def load_tensors(path):
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe, for one, would be waited for
+        raise ValueError(f"{path}: not a file")
     with path.open("rb"):  # a missing or unreadable file as the usual OSError
         pass
     try:
@@ -376,8 +380,11 @@ def load_tensors(path):
         raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
 
 
-def write_file(path, content):
-    """Write bytes or text under a temporary name, sync, and rename: the old file or the new, whole."""
+def write_file(path, content, previous=None):
+    """Write bytes or text under a temporary name, sync, and rename: the old file or the new, whole.
+
+    With `previous`, another path in the same folder, the old file is renamed to that first.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = content.encode() if isinstance(content, str) else content
@@ -386,23 +393,41 @@ def write_file(path, content):
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            os.replace(path, previous)
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder):
+    """Make the renames in a folder last through a power failure, where the file system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 # --- checks shared by the public functions ---------------------------------------------------------
 
 
+def check_choice(name, value, allowed):
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, found {value!r}")
+
+
 def check_dtype(dtype: DTypeLike) -> np.dtype:
     """float32 or float64 as a dtype; ValueError for anything else."""
     try:
-        dtype = np.dtype(dtype)
-    except TypeError:
-        dtype = None
-    if dtype not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be float32 or float64, found {dtype}")
-    return dtype
+        found = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
+    except (TypeError, ValueError):
+        found = None
+    if found not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64, found {dtype!r}")
+    return found
 
 
 def _shapes(n_in, n_hidden, n_out, n_exc, with_x0):
@@ -443,11 +468,14 @@ def _shape_text(shape):
     return "(" + ", ".join("any" if s is None else str(s) for s in shape) + ("," if len(shape) == 1 else "") + ")"
 
 
-def _finite_float(name, value):
+def finite_float(name, value):
+    """`value` as a float; ValueError that names it for what is no real number, or not finite."""
     try:
+        if isinstance(value, str | bytes | bool | np.bool_) or np.ndim(value):
+            raise TypeError
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} must be a number, found {value!r}") from None
-    if isinstance(value, str) or not np.isfinite(number):
+    if not np.isfinite(number):
         raise ValueError(f"{name} must be a finite number, found {value!r}")
     return number

@@ -6,8 +6,10 @@ threads use, does not survive a fork. Imports tasks; nothing of the training.
 
 import contextlib
 import multiprocessing
+import os
 import queue
 import signal
+import threading
 import traceback
 import weakref
 
@@ -15,7 +17,8 @@ AHEAD = 8  # batches waiting in the queue: enough to ride out Dataset's refills,
 
 
 class PrefetchedStream:
-    """An iterator over `NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)`, drawn in another process.
+    """An iterator over `NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)`, drawn in another process, from
+    batch `start` on.
 
     Use it as a context manager or call `close`; it also closes when it is collected or the process ends.
 
@@ -27,12 +30,12 @@ class PrefetchedStream:
 
     source = "neurogym, one worker"
 
-    def __init__(self, task, batch_size, seq_len, seed, env_kwargs, n_in, n_out):
+    def __init__(self, task, batch_size, seq_len, seed, env_kwargs, n_in, n_out, start=0):
         self.n_in, self.n_out, self.batch_size, self.seq_len = n_in, n_out, batch_size, seq_len
         context = multiprocessing.get_context("spawn")
         self._queue = context.Queue(AHEAD)
         self._worker = context.Process(
-            target=_work, args=(self._queue, task, batch_size, seq_len, seed, env_kwargs), daemon=True
+            target=_work, args=(self._queue, task, batch_size, seq_len, seed, env_kwargs, start), daemon=True
         )
         self._worker.start()
         self._finalizer = weakref.finalize(self, _stop, self._worker, self._queue)
@@ -69,12 +72,15 @@ class PrefetchedStream:
         self.close()
 
 
-def _work(batches, task, batch_size, seq_len, seed, env_kwargs):
+def _work(batches, task, batch_size, seq_len, seed, env_kwargs, start):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it ends this process
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     try:
         from .tasks import NeurogymStream
 
-        for batch in NeurogymStream(task, batch_size, seq_len, seed, env_kwargs):
+        stream = NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
+        stream.skip(start)
+        for batch in stream:
             batches.put(batch)
     except Exception as error:
         traceback.print_exc()  # on the standard error that both share
@@ -82,6 +88,12 @@ def _work(batches, task, batch_size, seq_len, seed, env_kwargs):
         batches.close()
         batches.join_thread()
         raise SystemExit(1) from None
+
+
+def _end_with_the_parent():
+    """A parent that is killed cannot end its worker, which would wait for ever in a full queue."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _stop(worker, batches):

@@ -97,14 +97,18 @@ class CompiledStream:
         for name, array, cache in (("inputs", inputs, self._inputs), ("labels", labels, self._labels)):
             if array.shape != (self.seq_len, *cache.shape[1:]):
                 raise ValueError(f"{name} must have shape {(self.seq_len, *cache.shape[1:])}, found {array.shape}")
-        end = self._start + self.seq_len
-        if end >= len(self._inputs):
-            self._fill()
-            end = self.seq_len
-        np.copyto(inputs, self._inputs[self._start : end], casting="same_kind")
-        np.copyto(labels, self._labels[self._start : end], casting="same_kind")
-        self._start = end
+        self.skip(1)
+        window = slice(self._start - self.seq_len, self._start)
+        np.copyto(inputs, self._inputs[window], casting="same_kind")
+        np.copyto(labels, self._labels[window], casting="same_kind")
         return inputs, labels
+
+    def skip(self, n):
+        """Pass over n batches."""
+        for _ in range(n):
+            if self._start + self.seq_len >= len(self._inputs):
+                self._fill()
+            self._start += self.seq_len
 
     def get_state(self):
         """Where the stream stands, as a dict of arrays: `set_state` of it makes a stream of the same arguments go

@@ -5,17 +5,21 @@ choice; what does not fit is refused with its reason. Shapes: T time steps, B tr
 """
 
 import contextlib
+import math
 import warnings
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 
 from . import replay
+from .params import check_choice
 
 SOURCES = ("auto", "compiled", "neurogym")
 TUTORIAL_TASK = "PerceptualDecisionMaking-v0"
 TUTORIAL_TIMING = {"fixation": ("choice", (50, 100, 200, 400)), "stimulus": ("choice", (100, 200, 400, 800))}
 EVALUATION_TIMING = {"fixation": ("constant", 500), "stimulus": ("constant", 500)}
+SHORTEST_DT, MOST_STEPS = 0.01, 10**6  # ms; time steps of one period
 
 
 class Trial(NamedTuple):
@@ -62,8 +66,16 @@ class NeurogymStream:
         # Dataset hands out views of a cache that it will overwrite.
         return inputs.astype(np.float32), labels.astype(np.int64)
 
+    def skip(self, n):
+        """Pass over n batches."""
+        with quiet():
+            for _ in range(n):
+                next(self._dataset)
 
-def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwargs=None, source="auto", worker=False):
+
+def make_batches(
+    task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwargs=None, source="auto", worker=False, start=0
+):
     """An endless, seeded stream of training batches.
 
     Parameters
@@ -86,6 +98,9 @@ def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwa
         Where neurogym itself draws, let a spawned process draw ahead, so that batches and training overlap;
         the batches are the same. A script that asks for it needs the usual ``if __name__ == "__main__":``.
         Close the iterator (``close()`` or ``with``) when done.
+    start : int
+        Begin with this batch of the stream, counted from 0: what a training that goes on after `start` steps
+        needs. Those before it are drawn and dropped.
 
     Returns
     -------
@@ -99,14 +114,13 @@ def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwa
         Unknown task, a task that is not supervised with vector observations and discrete actions,
         arguments that do not fit, or source="compiled" for what is not reproduced, with the reason.
     """
-    for name, value in (("batch_size", batch_size), ("seq_len", seq_len)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, found {value!r}")
+    check_count("batch_size", batch_size)
+    check_count("seq_len", seq_len)
+    check_count("start", start, low=0)
     check_task_seed(seed, batch_size)
-    if source not in SOURCES:
-        raise ValueError(f"source must be one of {', '.join(SOURCES)}, found {source!r}")
+    check_choice("source", source, SOURCES)
     env_kwargs = default_env_kwargs(task, env_kwargs)
-    batch_size, seq_len, seed = int(batch_size), int(seq_len), int(seed)
+    batch_size, seq_len, seed, start = int(batch_size), int(seq_len), int(seed), int(start)
     if source != "neurogym":
         reason = replay.supports(task, env_kwargs)
         if reason is None and (difference := replay.self_check(task, env_kwargs, batch_size, seed)):
@@ -114,16 +128,20 @@ def make_batches(task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwa
             if source == "auto":
                 warnings.warn(f"{task} is not replayed: {reason}; neurogym itself makes the batches", stacklevel=2)
         if reason is None:
-            return replay.CompiledStream(task, env_kwargs, batch_size, seq_len, seed)
+            stream = replay.CompiledStream(task, env_kwargs, batch_size, seq_len, seed)
+            stream.skip(start)
+            return stream
         if source == "compiled":
             raise ValueError(f"source='compiled' cannot serve {task}: {reason}")
     if not worker:
-        return NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
+        stream = NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
+        stream.skip(start)
+        return stream
     from .prefetch import PrefetchedStream
 
     env = make_env(task, env_kwargs)
     n_in, n_out = env.observation_space.shape[0], int(env.action_space.n)
-    return PrefetchedStream(task, batch_size, seq_len, seed, env_kwargs, n_in, n_out)
+    return PrefetchedStream(task, batch_size, seq_len, seed, env_kwargs, n_in, n_out, start)
 
 
 def make_trials(
@@ -133,9 +151,9 @@ def make_trials(
 
     `source` as in `make_batches`; the trials are the same.
     """
+    check_count("n_trials", n_trials)
     check_task_seed(seed, 1)
-    if source not in SOURCES:
-        raise ValueError(f"source must be one of {', '.join(SOURCES)}, found {source!r}")
+    check_choice("source", source, SOURCES)
     env_kwargs, seed = default_env_kwargs(task, env_kwargs), int(seed)
     if source != "neurogym" and replay.supports(task, env_kwargs) is None:
         found = replay.compiled_trials(task, env_kwargs, n_trials, seed)
@@ -162,6 +180,9 @@ def make_trials(
 
 def default_env_kwargs(task, env_kwargs):
     """`env_kwargs`, or the tutorial's for the tutorial's task, or none."""
+    if not isinstance(task, str):
+        raise ValueError(f"task must be the name of a task, found {task!r}")
+    _check_times(env_kwargs)
     if env_kwargs is not None:
         return env_kwargs
     return {"dt": 20, "timing": dict(TUTORIAL_TIMING)} if task == TUTORIAL_TASK else {}
@@ -182,6 +203,7 @@ def make_env(task, env_kwargs):
     """The neurogym environment, unwrapped, after checking that a network of ours can learn it."""
     if not isinstance(env_kwargs, dict):
         raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {type(env_kwargs).__name__}")
+    _check_times(env_kwargs)
     with quiet():
         import neurogym
         from gymnasium import spaces
@@ -215,6 +237,45 @@ def make_env(task, env_kwargs):
         raise ValueError(f"task {task} does not fit: {reason}")
     with quiet():
         return neurogym.make(task, **env_kwargs).unwrapped  # one that has drawn nothing yet
+
+
+def _check_times(env_kwargs):
+    """Refuse what neurogym would take no end of time or memory for; all else about a task is neurogym's to judge."""
+    if not isinstance(env_kwargs, dict):
+        return
+    dt, timing = env_kwargs.get("dt", 100), env_kwargs.get("timing")
+    dt = dt if isinstance(dt, Real) and dt > 0 else 100
+    if dt < SHORTEST_DT:
+        raise ValueError(f"dt must be at least {SHORTEST_DT} ms, found {dt}")
+    for period, spec in timing.items() if isinstance(timing, dict) else ():
+        if isinstance(spec, list | tuple) and len(spec) == 2 and spec[0] == "truncated_exponential":
+            if _hardly_ever(spec[1]):
+                raise ValueError(f"timing of {period} would be rejected 10,000 times for each that is drawn: {spec!r}")
+            continue
+        for value in _numbers_in(spec):
+            if not abs(value) <= MOST_STEPS * dt:
+                raise ValueError(f"timing of {period} must be at most {MOST_STEPS:,} steps of {dt} ms, found {value}")
+
+
+def _numbers_in(spec):
+    if isinstance(spec, Real):
+        return [spec]
+    return [n for item in spec for n in _numbers_in(item)] if isinstance(spec, list | tuple) else []
+
+
+def _hardly_ever(arguments):
+    """Does an exponential time of (mean, low, high) fall between low and high less than once in 10,000 draws?"""
+    try:
+        mean, low, high = map(float, (*arguments, *(0, math.inf)[len(arguments) - 1 :]))
+    except (TypeError, ValueError):  # neurogym will say what is wrong
+        return False
+    between = math.exp(-max(low, 0) / mean) - math.exp(-max(high, 0) / mean) if mean > 0 else 0
+    return low < high and not between > 1e-4
+
+
+def check_count(name, value, low=1):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value < 2**32:
+        raise ValueError(f"{name} must be an integer from {low} to 2**32 - 1, found {value!r}")
 
 
 def check_task_seed(seed, n_streams):

@@ -1,33 +1,36 @@
-"""Training runs: the loop, and the run folder that holds all that it takes to repeat one.
+"""Training runs: the loop, and the run folder that holds all that it takes to repeat one, or to go on with it.
 
-Imports model, trainer, tasks, params; analysis and figures only when a run gets there. Prints through the
+Imports checkpoint, trainer, tasks, params; analysis and figures only when a run gets there. Prints through the
 `report` function that it is handed.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import platform
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
 from . import tasks
-from .params import ModelConfig, check_dtype, init_params, load_params, save_params, write_file
+from .checkpoint import CHECKPOINT, PREVIOUS, RunError, load_checkpoint, locked, remove_leftovers, save_checkpoint
+from .params import ModelConfig, check_choice, check_dtype, init_params, load_params, save_params, write_file
+from .signals import Signals, Stopped
+from .threads import WORKQUEUE_ADVICE, layer
 from .trainer import Trainer
 
 # Evaluation trials are drawn by RandomState(seed + this): far from the seeds of the training streams.
 EVALUATION_SEED_OFFSET = 1_000_000
 MAX_SEED = 2**31
-
-
-class RunError(RuntimeError):
-    """A run cannot go on or cannot be read; the message is one line that says what to do."""
+# What may change when a run goes on: its result, step by step, does not depend on these.
+FREE = ("steps", "threads", "print_every", "trials", "checkpoint_every")
 
 
 @dataclass
@@ -46,10 +49,12 @@ class Settings:
     source: str = "auto"
     print_every: int = 200
     trials: int = 500
+    checkpoint_every: int = 1000
 
     def __post_init__(self):
         for name, low, high in (("steps", 1, 2**32), ("batch_size", 1, 2**24), ("seq_len", 1, 2**24),
-                                ("print_every", 1, 2**32), ("trials", 1, 10**7), ("seed", 0, MAX_SEED)):  # fmt: skip
+                                ("print_every", 1, 2**32), ("trials", 1, 10**7), ("seed", 0, MAX_SEED),
+                                ("checkpoint_every", 1, 2**32)):  # fmt: skip
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value < high:
                 raise ValueError(f"{name} must be an integer from {low} to {high - 1}, found {value!r}")
@@ -63,8 +68,7 @@ class Settings:
             raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {self.env_kwargs!r}")
         if not isinstance(self.env_kwargs.get("timing") or {}, dict):
             raise ValueError(f"timing must be a dict of periods, found {self.env_kwargs['timing']!r}")
-        if self.source not in tasks.SOURCES:
-            raise ValueError(f"source must be one of {', '.join(tasks.SOURCES)}, found {self.source!r}")
+        check_choice("source", self.source, tasks.SOURCES)
         self.dtype = check_dtype(self.dtype).name
 
     @property
@@ -98,7 +102,8 @@ def train(
     Raises
     ------
     RunError
-        The loss is not finite: the step is named and the parameters are left as that step found them.
+        The loss or a gradient is not finite: step and parameter are named. The parameters are as that step found
+        them, unless the loss was finite and a gradient was not.
     """
     losses = np.full(steps, np.nan)
     seconds = {"batches": 0.0, "training": 0.0}
@@ -110,43 +115,64 @@ def train(
         except StopIteration:
             raise RunError(f"the batches ended after {k} of {steps} steps") from None
         middle = clock()
+        taken = trainer.k
         losses[k] = loss = trainer.step(inputs, targets)
         seconds["batches"] += middle - start
         seconds["training"] += clock() - middle
-        if not np.isfinite(loss):
-            raise RunError(
-                f"the loss is {loss} at step {k + 1}: training diverged; try a smaller lr than {trainer.lr:g}"
-            )
+        if trainer.k == taken:
+            raise RunError(_divergence(trainer, loss))
         if on_step is not None:
             on_step(k + 1, loss)
     return losses, seconds
+
+
+def _divergence(trainer, loss):
+    """Why the trainer did not take its next step, in one line that names the step and the parameters."""
+    found = "the gradient is not finite" if np.isfinite(loss) else f"the loss is {loss}"
+    bad = [name for name, gradient in trainer.grads.items() if not np.isfinite(gradient).all()]
+    if bad:
+        where = f"gradient not finite: {', '.join(bad)}"
+    else:
+        sizes = {name: float(np.abs(values).max()) for name, values in trainer.params.items()}
+        name = max(sizes, key=sizes.get)
+        where = f"largest parameter: {name}, {sizes[name]:.3g}"
+    return f"{found} at step {trainer.k + 1}: training diverged; try a smaller lr than {trainer.lr:g} ({where})"
 
 
 # --- the run folder --------------------------------------------------------------------------------
 
 
 def next_run_folder(parent="runs"):
-    """The first of runs/run-001, runs/run-002 ... that does not exist."""
-    number = 1
-    while (folder := Path(parent) / f"run-{number:03d}").exists():
-        number += 1
-    return folder
+    """Make the first of runs/run-001, runs/run-002 ... that does not exist."""
+    for number in itertools.count(1):
+        folder = Path(parent) / f"run-{number:03d}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
 
 
-def create_run_folder(folder):
-    """Make `folder`, or take an existing one that holds nothing of a run; RunError otherwise."""
-    folder = Path(folder)
-    names = ("config.json", "params.safetensors", "checkpoint.safetensors", "loss.csv", "evaluation.json", "figures")
+@contextlib.contextmanager
+def new_run_folder(folder):
+    """Make `folder` (None: the next number), or take an existing one that holds nothing of a run, and lock it.
+
+    RunError otherwise.
+    """
+    names = ("config.json", "params.safetensors", CHECKPOINT, PREVIOUS, "loss.csv", "evaluation.json", "figures")
     try:
+        folder = next_run_folder() if folder is None else Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        taken = [name for name in names if (folder / name).exists()]
     except OSError as error:
-        raise RunError(f"cannot make the run folder {folder}: {error.strerror}") from None
-    if taken:
-        raise RunError(f"{folder} already holds a run ({taken[0]}); choose another folder with --out")
-    if not os.access(folder, os.W_OK):
-        raise RunError(f"cannot write to the run folder {folder}")
-    return folder
+        raise RunError(f"cannot make the run folder {folder or 'runs'}: {error.strerror}") from None
+    with locked(folder):
+        taken = [name for name in names if (folder / name).exists()]
+        if taken:
+            raise RunError(
+                f"{folder} already holds a run ({taken[0]}); choose another folder with --out, or go on by --resume"
+            )
+        if not os.access(folder, os.W_OK):
+            raise RunError(f"cannot write to the run folder {folder}")
+        remove_leftovers(folder)
+        yield folder
 
 
 def environment():
@@ -166,6 +192,14 @@ def write_json(path, value):
     write_file(path, json.dumps(value, indent=2, sort_keys=False, allow_nan=False) + "\n")
 
 
+def write_config(folder, config, settings):
+    """Write config.json; of an environment that is there already, nothing changes."""
+    path = folder / "config.json"
+    then = json.loads(path.read_text()) if path.exists() else environment()
+    now = {"model": config.to_dict(), "training": asdict(settings)}
+    write_json(path, {**now, **then, **now})  # these two first
+
+
 def read_run(folder):
     """(settings, config, params, losses) of a finished run; RunError says what is missing or broken."""
     folder = Path(folder)
@@ -179,7 +213,9 @@ def read_run(folder):
         losses = np.array([float(row.split(",")[1]) for row in rows])
     except FileNotFoundError as error:
         missing = Path(error.filename).name
-        hint = " (training did not finish?)" if missing != "config.json" and (folder / "config.json").exists() else ""
+        hint = ""
+        if missing != "config.json" and (folder / "config.json").exists():
+            hint = f" (training did not finish? eirnn-np train --resume {folder} goes on with it)"
         raise RunError(f"{folder} is not a finished run: it has no {missing}{hint}") from None
     except OSError as error:
         raise RunError(f"cannot read the run {folder}: {error.strerror or error}") from None
@@ -218,6 +254,111 @@ def run(config, settings, out=None, figures=True, report=print):
     tasks.check_task_seed(settings.seed, settings.batch_size)
     params = init_params(config, settings.seed, settings.dtype)
     trainer = Trainer(config, params, lr=settings.lr, seed=settings.seed, threads=settings.threads)
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(Signals())
+        batches = stack.enter_context(_batches(settings, 0))
+        folder = stack.enter_context(new_run_folder(out))
+        stack.enter_context(_write_errors(folder))
+        # The checkpoint comes first: a folder with a config.json has one.
+        save_checkpoint(folder, trainer, [], asdict(settings))
+        write_config(folder, config, settings)
+        report(
+            f"{settings.task} ({batches.source}), batches {settings.batch_size} x {settings.seq_len} -> "
+            f"{config.n_in} inputs, "
+            f"{config.n_hidden} units ({config.n_exc} E, {config.n_hidden - config.n_exc} I), {config.n_out} outputs; "
+            f"{settings.dtype}, {trainer.threads} thread{'s' * (trainer.threads > 1)}, seed {settings.seed}"
+        )
+        _finish(trainer, array("d"), batches, settings, folder, figures, report, signals, started)
+    return folder
+
+
+def resume(folder, figures=True, report=print, **options):
+    """Go on with a run where its last checkpoint stands; the run ends as if it had never stopped, to the bit.
+
+    Parameters
+    ----------
+    folder : path
+        A run folder, of a run that was stopped, killed, or is finished.
+    figures : bool
+        Draw them at the end.
+    report : callable
+        Takes a line.
+    **options
+        Fields of Settings or ModelConfig. `steps`, `threads`, `print_every`, `trials` and `checkpoint_every` may
+        differ from before; any other must be as the run has it.
+
+    Returns
+    -------
+    folder : Path
+
+    Raises
+    ------
+    ValueError
+        An option contradicts the run.
+    RunError
+        The folder holds no run that can go on, another process is training in it, or training diverged.
+    """
+    started, folder = time.perf_counter(), Path(folder)
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(Signals())
+        try:
+            stack.enter_context(locked(folder, report))
+            trainer, losses, info = load_checkpoint(folder, options.get("threads"), report)
+            settings = _settings_of(folder, trainer.config, info, report)
+        except FileNotFoundError:
+            raise RunError(f"{folder} holds no run to go on with: it has no checkpoint") from None
+        except OSError as error:
+            raise RunError(f"cannot read the run {folder}: {error.strerror or error}") from None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise RunError(f"the run {folder} cannot go on: {' '.join(str(error).split())}") from None
+        before, settings = settings, _changed(settings, trainer.config, options)
+        if settings.steps < trainer.k:
+            raise ValueError(f"steps must be at least the {trainer.k} that {folder} has taken, found {settings.steps}")
+        stack.enter_context(_write_errors(folder))
+        remove_leftovers(folder)
+        if settings != before or not (folder / "config.json").exists():
+            write_config(folder, trainer.config, settings)
+        batches = None
+        if trainer.k < settings.steps:
+            batches = stack.enter_context(_batches(settings, trainer.k))
+        report(f"{folder}: going on from step {trainer.k} of {settings.steps}")
+        _finish(trainer, array("d", losses), batches, settings, folder, figures, report, signals, started)
+    return folder
+
+
+def _settings_of(folder, config, info, report):
+    """The settings of a run that goes on: config.json's, which must fit the checkpoint's (`info`)."""
+    settings = Settings(**info)
+    if not (folder / "config.json").exists():  # it was killed between writing the two
+        return settings
+    content = json.loads((folder / "config.json").read_text())
+    found = Settings(**content["training"])
+    kept = {name: getattr(settings, name) for name in FREE}
+    if content["model"] != config.to_dict() or replace(found, **kept) != settings:
+        raise ValueError("config.json and the checkpoint do not fit together")
+    for name, now in environment().items():
+        if (then := content.get(name)) != now:
+            report(f"{name} then: {then}, now: {now}; the result need not be the same to the bit")
+    return found
+
+
+def _changed(settings, config, options):
+    """`settings` with the options that may change; ValueError for one that contradicts the run."""
+    for name, value in options.items():
+        if name in FREE:
+            continue
+        if not hasattr(settings, name) and name not in config.to_dict():
+            raise ValueError(f"{name} is no option of a run")
+        has = getattr(settings, name) if hasattr(settings, name) else getattr(config, name)
+        same = {**has, **json.loads(json.dumps(value))} == has if name == "env_kwargs" else value == has
+        if not same:
+            raise ValueError(f"{name} is {has} in this run and cannot become {value}: leave it out, or start a new run")
+    return replace(settings, **{name: options[name] for name in FREE if name in options})
+
+
+@contextlib.contextmanager
+def _batches(settings, start):
+    """The run's stream of batches from batch `start` on; a worker of it ends with the context."""
     batches = tasks.make_batches(
         settings.task,
         settings.batch_size,
@@ -226,22 +367,26 @@ def run(config, settings, out=None, figures=True, report=print):
         settings.env_kwargs,
         settings.source,
         worker=True,
+        start=start,
     )
-    folder = create_run_folder(next_run_folder() if out is None else out)
-    with contextlib.ExitStack() as stack:
-        stack.callback(getattr(batches, "close", lambda: None))
-        stack.enter_context(_write_errors(folder))
-        write_json(folder / "config.json",
-                   {"model": config.to_dict(), "training": asdict(settings), **environment()})  # fmt: skip
-        report(
-            f"{settings.task} ({batches.source}), batches {settings.batch_size} x {settings.seq_len} -> "
-            f"{config.n_in} inputs, "
-            f"{config.n_hidden} units ({config.n_exc} E, {config.n_hidden - config.n_exc} I), {config.n_out} outputs; "
-            f"{settings.dtype}, {trainer.threads} thread{'s' * (trainer.threads > 1)}, seed {settings.seed}"
-        )
+    try:
+        yield batches
+    finally:
+        getattr(batches, "close", lambda: None)()
+
+
+def _finish(trainer, losses, batches, settings, folder, figures, report, signals, started):
+    """All that is left of a run: the steps after len(losses), the evaluation, the figures."""
+    config, params = trainer.config, trainer.params
+    seconds = {"batches": 0.0, "training": 0.0}
+    try:
+        if trainer.threads > 1 and layer() == "workqueue":
+            report(WORKQUEUE_ADVICE)
         trainer.compile(settings.seq_len, settings.batch_size)
         start_up = time.perf_counter() - started
-        losses, seconds = _training_loop(trainer, batches, settings, folder, report)
+        if trainer.k < settings.steps:
+            seconds = _training_loop(trainer, losses, batches, settings, folder, report, signals)
+        write_losses(folder, losses)
         save_params(folder / "params.safetensors", config, params)
         start = time.perf_counter()
         evaluation, result = evaluate_run(settings, config, params, folder)
@@ -251,11 +396,15 @@ def run(config, settings, out=None, figures=True, report=print):
             start = time.perf_counter()
             draw_run(settings, config, params, losses, evaluation, result, folder)
             seconds["figures"] = time.perf_counter() - start
+    except KeyboardInterrupt as stopped:
+        raise Stopped(
+            f"stopped at step {trainer.k} of {settings.steps}; eirnn-np train --resume {folder} goes on from there",
+            getattr(stopped, "status", 130),
+        ) from None
     total = time.perf_counter() - started
     parts = ", ".join(f"{name} {value:.1f} s" for name, value in {"start-up": start_up, **seconds}.items())
     report(f"Time {total:.1f} s: {parts}")
     report(f"Files in {folder}{os.sep}")
-    return folder
 
 
 @contextlib.contextmanager
@@ -264,18 +413,24 @@ def _write_errors(folder):
     try:
         yield
     except OSError as error:
-        raise RunError(f"cannot write to the run folder {folder}: {error.strerror or error}") from None
+        raise RunError(
+            f"cannot write to the run folder {folder}: {error.strerror or error}; what is in it is whole"
+        ) from None
 
 
-def _training_loop(trainer, batches, settings, folder, report):
-    """The loop with its progress bar; loss.csv is written also if it is cut short."""
+def _training_loop(trainer, losses, batches, settings, folder, report, signals):
+    """The loop with its progress bar and checkpoints; appends to `losses` and returns the seconds it took.
+
+    When it is cut short loss.csv is written too, and a checkpoint unless training diverged.
+    """
     from tqdm import tqdm
 
-    losses = []
-    bar = tqdm(total=settings.steps, unit="step", disable=not sys.stderr.isatty(), leave=False, file=sys.stderr)
+    bar = tqdm(total=settings.steps, initial=len(losses), unit="step", disable=not sys.stderr.isatty(), leave=False,
+               file=sys.stderr)  # fmt: skip
 
-    def on_step(k, loss):
+    def on_step(_, loss):
         losses.append(loss)
+        k = len(losses)
         if k % settings.print_every == 0 or k == settings.steps:
             recent = losses[-((k - 1) % settings.print_every + 1) :]
             with bar.external_write_mode():
@@ -283,18 +438,38 @@ def _training_loop(trainer, batches, settings, folder, report):
         if k % 20 == 0:
             bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
         bar.update()
+        if k % settings.checkpoint_every == 0 or k == settings.steps:
+            _checkpoint(folder, trainer, losses, settings)
+        signals.check()
 
     try:
         with bar:
-            return train(trainer, batches, settings.steps, on_step)
-    except KeyboardInterrupt:
-        save_params(folder / "params.safetensors", trainer.config, trainer.params)
-        raise KeyboardInterrupt(
-            f"stopped at step {len(losses)} of {settings.steps}; the parameters so far are in {folder}{os.sep}"
-        ) from None
+            first = next(batches)  # after --resume it can take a while: Ctrl-C does not wait for it
+            signals.wait = True
+            return train(trainer, itertools.chain([first], batches), settings.steps - len(losses), on_step)[1]
+    except RunError:
+        raise
+    except (KeyboardInterrupt, RuntimeError):  # a RuntimeError is the worker's
+        if trainer.k == trainer.adam.k == len(losses):  # not so where a second Ctrl-C broke into a step
+            _checkpoint(folder, trainer, losses, settings)
+            save_params(folder / "params.safetensors", trainer.config, trainer.params)
+        signals.check()  # SIGTERM to all of the group ends the worker as well
+        raise
     finally:
-        rows = "".join(f"{k},{loss!r}\n" for k, loss in enumerate(map(float, losses), 1))
-        write_file(folder / "loss.csv", "step,loss\n" + rows)
+        signals.wait = False
+        write_losses(folder, losses)
+
+
+def _checkpoint(folder, trainer, losses, settings):
+    try:
+        save_checkpoint(folder, trainer, losses, asdict(settings))
+    except ValueError as error:
+        raise RunError(f"{error}; the checkpoint before it is in {folder}{os.sep}") from None
+
+
+def write_losses(folder, losses):
+    rows = "".join(f"{k},{loss!r}\n" for k, loss in enumerate(map(float, losses), 1))
+    write_file(folder / "loss.csv", "step,loss\n" + rows)
 
 
 def evaluate_run(settings, config, params, folder, n_trials=None, seed=None):

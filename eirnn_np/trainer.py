@@ -10,6 +10,7 @@ from .adam import Adam
 from .model import KernelModel, check_inputs, check_targets, check_weights, make_workspace
 from .noise import seed_key
 from .params import ModelConfig, Params, check_params
+from .threads import launch
 
 
 class Trainer:
@@ -54,6 +55,7 @@ class Trainer:
         self._model = KernelModel(config, params.dtype)
         self._shape = self._workspace = self._weights = None
         self._bits = np.int32 if params.dtype == np.float32 else np.int64
+        self._none = np.zeros(0, np.int64)
 
     @property
     def lr(self) -> float:
@@ -62,7 +64,8 @@ class Trainer:
     def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step on inputs (T, B, I) and labels (T, B); returns the loss before the update.
 
-        Where that loss is not finite there is no update: the parameters stay as they were.
+        Where that loss is not finite there is no update: parameters and `k` stay as they were. Where a gradient
+        alone is not finite, `k` stays, and the parameters are spoiled: go back to a checkpoint.
 
         Arguments are as in `loss_and_grads`, checked like there; nothing has changed if one is refused.
         Arrays in the dtype of the parameters (labels int64) and in C order are used as they are. After the
@@ -76,20 +79,24 @@ class Trainer:
             self._weights = check_weights(None, inputs.shape, self.params.dtype)
             self._shape = inputs.shape
         weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
+        update = self.adam.next_update(self.params)
+        launch()  # refuses before anything has changed
+        self.adam.k += 1  # ahead of self.k while the update is under way: what an interruption leaves is known
         before = numba.get_num_threads()
         if before != self.threads:
             numba.set_num_threads(self.threads)
         try:
             loss = self._model.loss_and_grads(
                 self.grads, self._workspace, self.params, inputs, labels, weights, seed=self.seed, step=self.k,
-                adam=self.adam.next_update(self.params),
+                adam=update,
             )  # fmt: skip
         finally:
             if before != self.threads:
                 numba.set_num_threads(before)
-        if math.isfinite(loss):
-            self.adam.k += 1
+        if math.isfinite(loss) and kernels.is_clean(self.grads.flat.view(self._bits), self._none, 1):
             self.k += 1
+        else:
+            self.adam.k -= 1
         return loss
 
     def _takes(self, inputs, labels):

@@ -234,8 +234,8 @@ def test_evaluation_of_another_task():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_trials": 0}, "n_trials must be at least 1, found 0"),
-        ({"n_trials": -5}, "n_trials must be at least 1"),
+        ({"n_trials": 0}, "n_trials must be an integer from 1 .*, found 0"),
+        ({"n_trials": -5}, "n_trials must be an integer from 1"),
         ({"seed": -1}, "seed must be an integer"),
         ({"task": "nope-v0"}, "unknown task 'nope-v0'"),
         ({"task": "ContextDecisionMaking-v0"}, "task ContextDecisionMaking-v0 has 5 inputs, the network 3"),

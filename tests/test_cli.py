@@ -16,6 +16,7 @@ from eirnn_np.cli import main
 from eirnn_np.trainer import Trainer
 
 FIGURES = {"task_trials", "training_loss", "activity", "selectivity", "connectivity", "psychometric"}
+CHECKPOINTS = {"checkpoint.safetensors", "checkpoint.previous.safetensors"}
 SHORT = ["train", "--steps", "30", "--print-every", "10", "--trials", "60"]  # what the fixture short_run ran
 QUICK = ["train", "--steps", "6", "--print-every", "4", "--trials", "10", "--no-figures"]
 
@@ -60,7 +61,7 @@ def command(*arguments, env=None, stderr=subprocess.PIPE):
 def test_a_run_folder_holds_what_it_should(short_run):
     expected = {"config.json", "params.safetensors", "loss.csv", "evaluation.json"}
     expected |= {f"figures/{name}.png" for name in FIGURES}
-    assert set(files(short_run)) - {"checkpoint.safetensors"} == expected
+    assert set(files(short_run)) - CHECKPOINTS == expected
     assert len(losses(short_run)) == 30
     content = json.loads((short_run / "config.json").read_text())
     config, _ = ei.load_params(short_run / "params.safetensors")
@@ -114,7 +115,7 @@ def test_same_options_same_bytes_in_another_process_with_other_threads(short_run
     assert (done.returncode, done.stderr) == (0, "")
     ours, theirs = files(tmp_path / "run"), files(short_run)
     assert set(ours) == set(theirs)
-    for name in set(ours) - {"config.json", "checkpoint.safetensors"}:  # where "threads" stands
+    for name in set(ours) - {"config.json", *CHECKPOINTS}:  # where "threads" stands
         assert ours[name] == theirs[name], name
     assert "Step 10, Loss" in done.stdout
     assert "it/s" not in done.stdout
@@ -409,7 +410,7 @@ def test_a_diverging_run_stops_and_names_the_step(tmp_path, capsys, dtype):
     assert_one_line(capsys, "diverged", "smaller lr")
     found = losses(tmp_path / "run")
     assert np.isfinite(found).all()
-    assert set(files(tmp_path / "run")) - {"checkpoint.safetensors"} == {"config.json", "loss.csv"}
+    assert set(files(tmp_path / "run")) - CHECKPOINTS == {"config.json", "loss.csv"}
 
 
 def test_the_step_that_diverged_is_the_one_after_the_last_in_loss_csv(tmp_path, capsys):

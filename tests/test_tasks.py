@@ -188,7 +188,7 @@ def test_evaluation_timing_is_500_500():
         ("contextdecisionmaking-v0", "did you mean .*ContextDecisionMaking-v0"),
         ("qqqq", "^unknown task 'qqqq'$"),
         ("", "unknown task ''"),
-        (None, "unknown task None"),
+        (None, "task must be the name of a task, found None"),
         (
             "ReachingDelayResponse-v0",
             r"ReachingDelayResponse-v0 does not fit: its actions are not one discrete .*Box",

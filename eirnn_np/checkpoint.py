@@ -1,0 +1,205 @@
+"""Checkpoints: all that a training needs to go on to the bit; and the lock of a run folder.
+
+A checkpoint is one safetensors file: parameters and Adam's moments under the keys of the state_dict, and the losses;
+as metadata the configuration, the optimiser, the seed, the count of steps, and a digest of all this. The noise is a
+function of (seed, step) and step k is the k-th batch of its stream, so no generator has a state to be kept.
+Imports params, adam and trainer; loading executes nothing.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+
+from .adam import Adam
+from .params import MASK_KEY, ModelConfig, Params, load_tensors, real_array, save_tensors
+from .trainer import Trainer
+
+CHECKPOINT, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
+FORMAT = 1
+# Prefix of the names in the file -> what an error calls it.
+_PARTS = {"params.": "parameter", "adam.m.": "Adam's first moment of", "adam.v.": "Adam's second moment of"}
+
+
+class RunError(RuntimeError):
+    """A run cannot go on or cannot be read; the message is one line that says what to do."""
+
+
+def save_checkpoint(folder, trainer, losses, info=None):
+    """Write `folder`/checkpoint.safetensors; the one before it is kept as checkpoint.previous.safetensors.
+
+    Written to a temporary name, synced and renamed: a process that is killed in the middle leaves a whole one. A
+    damaged file never takes the place of the previous one.
+
+    Parameters
+    ----------
+    folder : path
+        Must exist.
+    trainer : Trainer
+        Between two steps.
+    losses : (k,) floats
+        Of all its steps so far; k is ``trainer.k``.
+    info : optional
+        Whatever else is to be kept: plain values for JSON.
+
+    Raises
+    ------
+    ValueError
+        A parameter or moment is not finite, or the steps do not add up (a step was interrupted). Nothing is written.
+    OSError
+        The file cannot be written; the files that were there are.
+    """
+    losses = real_array("losses", losses, (None,), np.float64)
+    adam, flat = trainer.adam, trainer.params.flat
+    if not trainer.k == adam.k == losses.size:
+        raise ValueError(
+            f"losses must be those of all the trainer's steps, and none under way: found {losses.size} losses, "
+            f"{trainer.k} steps, {adam.k} updates"
+        )
+    nothing = np.zeros_like(flat)
+    moments = (nothing, nothing) if adam.m is None else (adam.m, adam.v)
+    tensors = {"losses": losses}
+    for (prefix, title), values in zip(_PARTS.items(), (flat, *moments)):
+        part = Params.like(trainer.config, flat.dtype, values)
+        for name, array in part.items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"{title} {name} is not finite after step {trainer.k}: training diverged")
+        tensors |= {prefix + key: array for key, array in part.state_dict().items()}
+    if trainer.config.mask is not None:
+        tensors[MASK_KEY] = trainer.config.mask
+    metadata = {
+        "checkpoint": FORMAT,
+        "config": trainer.config.to_dict(),
+        "adam": {"lr": adam.lr, "betas": list(adam.betas), "eps": adam.eps},
+        "seed": int(trainer.seed),
+        "k": trainer.k,
+        "info": json.dumps(info),  # as text: the order of its keys stays
+    }
+    metadata["digest"] = _digest(tensors, metadata)
+    path, previous = Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS
+    try:
+        _read_checked(path)
+    except (OSError, ValueError):
+        previous = None  # not worth keeping: it must not replace one that is
+    save_tensors(path, tensors, metadata, previous)
+
+
+def load_checkpoint(folder, threads=None, report=None):
+    """Read the last checkpoint of a folder, or, where that is missing or damaged, the previous one.
+
+    Parameters
+    ----------
+    folder : path
+    threads : int, optional
+        As for Trainer; the results do not depend on it.
+    report : callable, optional
+        Is told in one line if the previous checkpoint is taken.
+
+    Returns
+    -------
+    trainer : Trainer
+        As it was saved: its next step is step ``trainer.k``, counted from 0.
+    losses : (k,) float64
+    info : what was handed to `save_checkpoint`
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no checkpoint.
+    ValueError
+        Neither file is a whole checkpoint; says what is wrong with the last one.
+    """
+    folder = Path(folder)
+    try:
+        parts = _parse(folder / CHECKPOINT)
+    except (FileNotFoundError, ValueError) as error:
+        try:
+            parts = _parse(folder / PREVIOUS)
+        except (FileNotFoundError, ValueError):
+            raise error from None
+        if report is not None:
+            what = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
+            report(f"{folder / CHECKPOINT} {what}: going on from {PREVIOUS}, step {parts[-1]['k']}")
+    config, params, m, v, losses, metadata = parts
+    trainer = Trainer(config, params, seed=metadata["seed"], threads=threads)
+    trainer.adam = Adam(**metadata["adam"])
+    trainer.adam.m, trainer.adam.v = m.flat, v.flat
+    trainer.k = trainer.adam.k = metadata["k"]
+    return trainer, losses, json.loads(metadata["info"])
+
+
+def _digest(tensors, metadata):
+    """BLAKE2b over everything in the file."""
+    digest = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
+    for name in sorted(tensors):
+        array = np.asarray(tensors[name], order="C")
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
+
+
+def _read_checked(path):
+    """(tensors, metadata) of a checkpoint whose digest is right, or ValueError, or OSError."""
+    tensors, metadata = load_tensors(path)
+    if not isinstance(metadata, dict) or metadata.get("checkpoint") != FORMAT:
+        raise ValueError(f"{path}: not a checkpoint of this release of eirnn-np")
+    if metadata.pop("digest", None) != _digest(tensors, metadata):
+        raise ValueError(f"{path}: damaged (its digest is not that of its content)")
+    return tensors, metadata
+
+
+def _parse(path):
+    """(config, params, m, v, losses, metadata), all checked; ValueError where they do not fit."""
+    tensors, metadata = _read_checked(path)
+    try:
+        k = metadata["k"]
+        if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k < 2**32:
+            raise ValueError(f"k must be a count of steps, found {k!r}")
+        losses = real_array("losses", tensors.pop("losses"), (k,), np.float64)
+        config = ModelConfig.from_dict(metadata["config"], mask=tensors.pop(MASK_KEY, None))
+        params, m, v = (
+            Params.from_state_dict({n.removeprefix(p): a for n, a in tensors.items() if n.startswith(p)})
+            for p in _PARTS
+        )
+        if not params.dtype == m.dtype == v.dtype:
+            raise ValueError(f"parameters and moments must have one dtype, found {params.dtype}, {m.dtype}, {v.dtype}")
+        for part in (params, m, v):  # and so the constructors of load_checkpoint have nothing to refuse
+            Trainer(config, part, seed=metadata["seed"])
+        Adam(**metadata["adam"])
+        json.loads(metadata["info"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+    return config, params, m, v, losses, metadata
+
+
+@contextlib.contextmanager
+def locked(folder, report=None):
+    """Hold a folder against a second process; RunError if another one holds it.
+
+    The operating system drops the lock with the process that has it, however it ends: none is ever stale.
+    """
+    import fcntl  # POSIX
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"another process is training in {folder}: wait for it, or choose another folder") from None
+        except OSError as error:  # some network file systems
+            if report is not None:
+                report(f"{folder} cannot be locked ({error.strerror}): see to it that no other process trains in it")
+        yield
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder):
+    """Delete what a killed process left of a file it was writing (the folder must be locked)."""
+    for path in Path(folder).glob(".*.tmp"):
+        if stat.S_ISREG(path.lstat().st_mode) and path.name.split(".")[-2].isdigit():
+            path.unlink(missing_ok=True)

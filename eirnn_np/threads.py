@@ -1,0 +1,55 @@
+"""When kernels may run in parallel. Imports numba only.
+
+GNU OpenMP does not survive a fork: Numba ends a child that tries, so it is refused here first, with the way out.
+Numba's own layer "workqueue", which it takes where it finds neither OpenMP nor TBB (macOS without libomp), ends the
+process when two threads run kernels at the same time: there they take turns.
+"""
+
+import contextlib
+import functools
+import os
+import threading
+
+import numba
+
+_at_once = contextlib.nullcontext()
+_in_turn = threading.RLock()
+_forked = False
+
+WORKQUEUE_ADVICE = (
+    "Numba found neither OpenMP nor TBB and runs its threads by a slower way of its own (layer workqueue): the result "
+    "is the same; OpenMP (libomp, or conda's llvm-openmp) makes it faster, or --threads 1 for small networks"
+)
+
+
+@functools.cache
+def layer():
+    """Numba's threading layer: "omp", "tbb" or "workqueue"; starts it if need be."""
+    numba.get_num_threads()
+    return numba.threading_layer()
+
+
+def launch():
+    """The context in which a parallel kernel runs; RuntimeError in a process where none can."""
+    if _forked:
+        raise RuntimeError(
+            "this process was forked from one in which Numba's threads had started, and GNU OpenMP does not survive "
+            'that: start it by multiprocessing.get_context("spawn"), or fork before the first kernel runs'
+        )
+    return _in_turn if layer() == "workqueue" else _at_once
+
+
+def _after_fork():
+    global _in_turn, _forked
+    _in_turn = threading.RLock()  # a thread that is not here may have held it
+    try:
+        if numba.threading_layer() == "omp":
+            from numba.np.ufunc import omppool
+
+            _forked = omppool.openmp_vendor == "GNU"
+    except ValueError:  # no layer has started: this process can start its own
+        pass
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
