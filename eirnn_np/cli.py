@@ -94,6 +94,7 @@ def _train(arguments):
         seed=arguments.seed, dtype=arguments.dtype, threads=arguments.threads, task=arguments.task,
         env_kwargs=env_kwargs, print_every=arguments.print_every, trials=arguments.trials,
         source=arguments.source, checkpoint_every=arguments.checkpoint_every,
+        algorithm=arguments.algorithm, truncation=arguments.truncation,
     )  # fmt: skip
     config, settings = model_config(
         settings, n_hidden=arguments.hidden, dt=arguments.dt, tau=arguments.tau, e_ratio=arguments.e_ratio,
@@ -180,7 +181,8 @@ def _gradcheck(arguments):
         f"Gradients of the {params.dtype} kernels at {where}: {config.dynamics}, H {config.n_hidden} "
         f"({config.n_exc} E), batch {size[1]} x {size[0]}, noise {'on' if arguments.noise else 'off'}"
     )
-    report = gradcheck.check_network(config, params, inputs, labels, noise, seed=arguments.seed, title=title)
+    report = gradcheck.check_network(config, params, inputs, labels, noise, oracles=arguments.oracle,
+                                     seed=arguments.seed, title=title)  # fmt: skip
     if arguments.json:
         _print_json(report.to_dict())
     else:
@@ -223,6 +225,7 @@ def _json_object(text):
 
 def _parser():
     from . import __version__
+    from .algorithms import ALGORITHMS
     from .params import DYNAMICS, ModelConfig
     from .tasks import SOURCES, TUTORIAL_TASK
 
@@ -265,6 +268,9 @@ def _parser():
     training.add_argument("--batch-size", type=int, default=16, metavar="B", help="trial streams in a batch")
     training.add_argument("--seq-len", type=int, default=100, metavar="T", help="time steps in a batch")
     training.add_argument("--lr", type=float, default=1e-3, metavar="LR", help="Adam's learning rate")
+    training.add_argument("--algorithm", choices=ALGORITHMS, default=ALGORITHMS[0],
+                          help="what computes the gradient (docs/study.md)")  # fmt: skip
+    training.add_argument("--truncation", type=int, metavar="K", help="time steps that tbptt reaches back")
     training.add_argument("--seed", type=int, default=0, help="of parameters, noise and task")
     training.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of all arithmetic")
     training.add_argument("--threads", type=int, metavar="N", help="(default: all cores); does not change the result")
@@ -311,6 +317,8 @@ def _parser():
     sub.add_argument("--batch-size", type=int, metavar="B", help="(default: 16, or the run's)")
     sub.add_argument("--seq-len", type=int, metavar="T", help="(default: 100, or the run's)")
     sub.add_argument("--dtype", choices=("float32", "float64"), help="under test (default: float64, or the run's)")
+    sub.add_argument("--oracle", action="append", choices=("rtrl",), default=[],
+                     help="one more: rtrl, real-time recurrent learning, time O(T B H^4)")  # fmt: skip
     sub.add_argument("--noise", action=argparse.BooleanOptionalAction, default=True, help="recurrent noise")
     sub.add_argument("--json", action="store_true", help="print the report as JSON")
     sub.add_argument("--figure", metavar="PNG", help="also draw the error against the step of the differences")

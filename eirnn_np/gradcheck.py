@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import reference
+from . import alternatives, reference
 from .model import check_inputs, check_targets, check_weights, loss_and_grads
 from .params import Params, sign_mask
 
+EXTRA_ORACLES = ("rtrl",)
 FINITE_DIFFERENCES = ("fd directions", "fd coordinates")
 
 # The most that a gradient may differ from an oracle in float64, as a share of the norm of its tensor, by the
 # dtype of the gradient under test. Measured over H 7 .. 300 and T 1 .. 500 (docs/verification.md), then set
 # some ten times higher. A float32 gradient carries its own rounding, which grows with T.
 TOLERANCE = {
-    "float64": {"fd": 1e-7, "numpy": 1e-12, "torch": 1e-12},
-    "float32": {"fd": 2e-5, "numpy": 2e-5, "torch": 2e-5},
+    "float64": {"fd": 1e-7, "numpy": 1e-12, "torch": 1e-12, "rtrl": 1e-12},
+    "float32": {"fd": 2e-5, "numpy": 2e-5, "torch": 2e-5, "rtrl": 2e-5},
 }
 
 
@@ -195,13 +196,14 @@ def check_gradients(
 
 
 def check_network(
-    config, params, inputs, labels, noise=None, weights=None, *, grads=None, seed=0, title="", **options
+    config, params, inputs, labels, noise=None, weights=None, *, grads=None, oracles=(), seed=0, title="", **options
 ) -> GradientReport:
     """Check our gradients for a network and a batch against every oracle at hand.
 
     The gradients under test are the compiled kernels' in the dtype of `params` (or those given as `grads`,
     a Params); the oracles run in float64: finite differences of the reference's loss, the plain NumPy
-    reference, and torch's autograd where torch is installed. Further options go to `check_gradients`.
+    reference, torch's autograd where torch is installed, and "rtrl", real-time recurrent learning, where `oracles`
+    names it (time O(T B H^4)). Further options go to `check_gradients`.
     """
     if grads is None:
         _, grads = loss_and_grads(config, params, inputs, labels, noise, weights)
@@ -239,11 +241,17 @@ def check_network(
         return {name: getattr(p, name) for name in tested}
 
     tolerance = TOLERANCE[params.dtype.name]
-    oracles = {"numpy": (pick(reference.loss_and_grads(config, exact, *batch)[1]), tolerance["numpy"])}
+    for oracle in oracles:
+        if oracle not in EXTRA_ORACLES:
+            raise ValueError(f"oracle must be one of {', '.join(EXTRA_ORACLES)}, found {oracle!r}")
+    extra, oracles = oracles, {}
+    oracles["numpy"] = (pick(reference.loss_and_grads(config, exact, *batch)[1]), tolerance["numpy"])
     try:
         oracles["torch"] = (pick(_torch_gradients(config, exact, *batch)), tolerance["torch"])
     except ImportError:
         notes.append("torch is not installed: its autograd was left out (pip install 'torch>=2.2')")
+    if "rtrl" in extra:
+        oracles["rtrl"] = (pick(alternatives.rtrl(config, exact, *batch)[1]), tolerance["rtrl"])
     options = {"rtol": tolerance["fd"], **options}
     report = check_gradients(
         loss_fn, pick(grads), pick(exact), kinks=kinks, oracles=oracles, seed=seed, title=title, **options

@@ -42,7 +42,7 @@ def forward(
     ValueError
         Names the argument, what was expected and what was found.
     """
-    params, inputs, noise = _check_run(config, params, inputs, noise, backend)
+    params, inputs, noise = check_run(config, params, inputs, noise, backend)
     if backend == "numpy":
         return reference.forward(config, params, inputs, noise)
     (T, B, _), H = inputs.shape, config.n_hidden
@@ -86,7 +86,7 @@ def loss_and_grads(
     ValueError
         Names the argument, what was expected and what was found.
     """
-    params, inputs, noise = _check_run(config, params, inputs, noise, backend)
+    params, inputs, noise = check_run(config, params, inputs, noise, backend)
     labels = check_targets(config, labels, inputs.shape, params.dtype)
     weights = check_weights(weights, inputs.shape, params.dtype)
     if backend == "numpy":
@@ -170,7 +170,7 @@ def kernel_array(array):
     return np.require(array, requirements=("C_CONTIGUOUS", "WRITEABLE", "ALIGNED"))
 
 
-def _check_run(config, params, inputs, noise, backend):
+def check_run(config, params, inputs, noise, backend):
     check_choice("backend", backend, BACKENDS)
     check_params(config, params)
     if not params.flat.flags.carray:

@@ -55,18 +55,26 @@ def loss_and_grads(config, params, inputs, targets, noise, weights):
     """The loss and its gradient with respect to every parameter, by backpropagation through time."""
     (T, B, _), H, E = inputs.shape, config.n_hidden, config.n_exc
     alpha = config.alpha.astype(params.dtype)
-    mask, w_rec = sign_mask(config).astype(params.dtype), effective_weights(config, params)
+    w_rec = effective_weights(config, params)
     x, r, z = forward(config, params, inputs, noise)
-    x0 = np.zeros(H, params.dtype) if params.x0 is None else params.x0
-    r_before = np.concatenate([np.broadcast_to(np.maximum(x0, 0), (1, B, H)), r[:-1]])  # r_{t-1}
-
     loss, dz = loss_and_output_grad(config, z, targets, weights)
     dx = np.zeros((T + 1, B, H), params.dtype)  # dx[t] is dL/dx_{t+1}; dx[T] = 0: nothing comes after
     for t in reversed(range(T)):
         dr = (alpha * dx[t + 1]) @ w_rec  # (B3), what flows back through the recurrent weights
         dr[:, :E] += dz[t] @ params.w_out  # (B2), excitatory units are read out
-        dx[t] = _through_relu(config, dr, dx[t + 1], x[t], alpha)  # (B4)
-    dc = alpha * dx[:T]  # (B5), gradient at the currents
+        dx[t] = through_relu(config, dr, dx[t + 1], x[t], alpha)  # (B4)
+    grads = parameter_grads(config, params, inputs, r, dz, dx[:T])
+    return loss, grads
+
+
+def parameter_grads(config, params, inputs, r, dz, dx):
+    """The gradient of every parameter, once dz (T, B, O) and dx (T, B, H) are known at all times."""
+    B, (H, E) = inputs.shape[1], (config.n_hidden, config.n_exc)
+    alpha = config.alpha.astype(params.dtype)
+    mask, w_rec = sign_mask(config).astype(params.dtype), effective_weights(config, params)
+    x0 = np.zeros(H, params.dtype) if params.x0 is None else params.x0
+    r_before = np.concatenate([np.broadcast_to(np.maximum(x0, 0), (1, B, H)), r[:-1]])  # r_{t-1}
+    dc = alpha * dx  # (B5), gradient at the currents
 
     grads = Params.like(config, params.dtype)
     grads.w_rec[...] = np.einsum("tbi,tbj->ij", dc, r_before, optimize=True)
@@ -78,12 +86,12 @@ def loss_and_grads(config, params, inputs, targets, noise, weights):
     grads.w_out[...] = np.einsum("tbo,tbj->oj", dz, r[:, :, :E], optimize=True)  # (B9)
     grads.b_out[...] = dz.sum(axis=(0, 1))  # (B10)
     if grads.x0 is not None:
-        dx0 = _through_relu(config, dc[0] @ w_rec, dx[0], np.broadcast_to(x0, (B, H)), alpha)
+        dx0 = through_relu(config, dc[0] @ w_rec, dx[0], np.broadcast_to(x0, (B, H)), alpha)
         grads.x0[...] = dx0.sum(axis=0)  # (B11)
-    return loss, grads
+    return grads
 
 
-def _through_relu(config, dr, dx_next, x, alpha):
+def through_relu(config, dr, dx_next, x, alpha):
     """dL/dx_t from dL/dr_t and the leak; relu'(0) = 0."""
     leak = (1 - alpha) * dx_next
     if config.dynamics == "brainpy":  # the leak acts on the rate

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import tasks
+from . import algorithms, tasks
 from .checkpoint import CHECKPOINT, PREVIOUS, RunError, load_checkpoint, locked, remove_leftovers, save_checkpoint
 from .params import ModelConfig, check_choice, check_dtype, init_params, load_params, save_params, write_file
 from .signals import Signals, Stopped
@@ -44,6 +44,8 @@ class Settings:
     seed: int = 0
     dtype: str = "float32"
     threads: int | None = None
+    algorithm: str = "bptt"
+    truncation: int | None = None
     task: str = tasks.TUTORIAL_TASK
     env_kwargs: dict = field(default_factory=dict)
     source: str = "auto"
@@ -62,6 +64,7 @@ class Settings:
             raise ValueError(f"lr must be a positive number, found {self.lr!r}")
         if self.threads is not None and (not isinstance(self.threads, int) or self.threads < 1 or self.threads is True):
             raise ValueError(f"threads must be a positive integer, found {self.threads!r}")
+        algorithms.algorithm(self.algorithm, self.truncation)
         if not isinstance(self.task, str):
             raise ValueError(f"task must be the name of a task, found {self.task!r}")
         if not isinstance(self.env_kwargs, dict) or not all(isinstance(key, str) for key in self.env_kwargs):
@@ -248,12 +251,21 @@ def model_config(settings, **model):
     return config, settings
 
 
+def make_trainer(config, params, settings):
+    """The trainer of a run: `Trainer` for BPTT, `GradientTrainer` for every other algorithm."""
+    options = {"lr": settings.lr, "seed": settings.seed, "threads": settings.threads}
+    if settings.algorithm == "bptt":
+        return Trainer(config, params, **options)
+    gradient = algorithms.algorithm(settings.algorithm, settings.truncation, settings.seed)
+    return algorithms.GradientTrainer(config, params, gradient, **options)
+
+
 def run(config, settings, out=None, figures=True, report=print):
     """Train, evaluate and draw; everything is in the run folder, whose path is returned."""
     started = time.perf_counter()
     tasks.check_task_seed(settings.seed, settings.batch_size)
     params = init_params(config, settings.seed, settings.dtype)
-    trainer = Trainer(config, params, lr=settings.lr, seed=settings.seed, threads=settings.threads)
+    trainer = make_trainer(config, params, settings)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
         batches = stack.enter_context(_batches(settings, 0))
@@ -266,7 +278,8 @@ def run(config, settings, out=None, figures=True, report=print):
             f"{settings.task} ({batches.source}), batches {settings.batch_size} x {settings.seq_len} -> "
             f"{config.n_in} inputs, "
             f"{config.n_hidden} units ({config.n_exc} E, {config.n_hidden - config.n_exc} I), {config.n_out} outputs; "
-            f"{settings.dtype}, {trainer.threads} thread{'s' * (trainer.threads > 1)}, seed {settings.seed}"
+            f"{settings.algorithm}, {settings.dtype}, "
+            f"{trainer.threads} thread{'s' * (trainer.threads > 1)}, seed {settings.seed}"
         )
         _finish(trainer, array("d"), batches, settings, folder, figures, report, signals, started)
     return folder
@@ -312,6 +325,7 @@ def resume(folder, figures=True, report=print, **options):
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise RunError(f"the run {folder} cannot go on: {' '.join(str(error).split())}") from None
         before, settings = settings, _changed(settings, trainer.config, options)
+        trainer = _continued(trainer, settings)
         if settings.steps < trainer.k:
             raise ValueError(f"steps must be at least the {trainer.k} that {folder} has taken, found {settings.steps}")
         stack.enter_context(_write_errors(folder))
@@ -324,6 +338,15 @@ def resume(folder, figures=True, report=print, **options):
         report(f"{folder}: going on from step {trainer.k} of {settings.steps}")
         _finish(trainer, array("d", losses), batches, settings, folder, figures, report, signals, started)
     return folder
+
+
+def _continued(trainer, settings):
+    """The trainer of a checkpoint, or, where another algorithm than BPTT has trained, that algorithm's in its place."""
+    if settings.algorithm == "bptt":
+        return trainer
+    other = make_trainer(trainer.config, trainer.params, replace(settings, threads=trainer.threads))
+    other.adam, other.k = trainer.adam, trainer.k
+    return other
 
 
 def _settings_of(folder, config, info, report):

@@ -1,0 +1,225 @@
+"""The seam for other algorithms: each is a function with the signature of `loss_and_grads`.
+
+`algorithm(name)` gives one of them, `GradientTrainer` trains with any of them. The main job does not come through
+here: `Trainer` makes its whole step of BPTT in one compiled call. Imports model, adam, alternatives and its kernels.
+"""
+
+import functools
+import math
+
+import numba
+import numpy as np
+
+from . import alternatives, alternatives_kernels, model, reference
+from .adam import Adam
+from .noise import seed_key, uniforms
+from .params import Params, check_params, effective_weights, real_array
+
+ALGORITHMS = ("bptt", "tbptt", "rtrl", "eprop", "rflo")
+FEEDBACK_STREAM = 0x46454544  # "FEED": keeps the feedback weights apart from all that is drawn of the same seed
+
+
+def algorithm(name="bptt", truncation=None, seed=0):
+    """A gradient by its name: a function ``(config, params, inputs, labels, noise=None, weights=None)``.
+
+    Parameters
+    ----------
+    name : {"bptt", "tbptt", "rtrl", "eprop", "rflo"}
+        Backpropagation through time; truncated; real-time recurrent learning; eligibility traces with the error
+        coming back by the read-out weights, or by fixed random ones.
+    truncation : int
+        K of "tbptt", and of it alone: the loss of each time step reaches back through at most K steps.
+    seed : int
+        Of the fixed random weights of "rflo".
+
+    Returns
+    -------
+    callable
+        Returns (loss, grads) as `loss_and_grads` does.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, a missing or superfluous truncation, or one below 1.
+    """
+    if name not in ALGORITHMS:
+        raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, found {name!r}")
+    if name == "tbptt":
+        return functools.partial(truncated_bptt, steps=check_truncation(truncation))
+    if truncation is not None:
+        raise ValueError(f"truncation belongs to the algorithm tbptt, found {truncation!r} with {name}")
+    if name == "rflo":
+        return functools.partial(rflo, seed=seed)
+    return {"bptt": model.loss_and_grads, "rtrl": rtrl, "eprop": eprop}[name]
+
+
+def check_truncation(truncation):
+    """`truncation` if it is an integer of at least 1, else ValueError."""
+    if isinstance(truncation, bool) or not isinstance(truncation, int | np.integer) or truncation < 1:
+        raise ValueError(f"the algorithm tbptt needs a truncation, an integer of at least 1, found {truncation!r}")
+    return int(truncation)
+
+
+def truncated_bptt(config, params, inputs, labels, noise=None, weights=None, backend="numba", *, steps):
+    """As `loss_and_grads`, but the loss of each time step reaches back through at most `steps` steps. (T1)
+
+    Sliding truncation, BPTT(h) of Williams & Peng (1990): `steps` = 1 keeps what a step does to its own loss,
+    `steps` >= T is BPTT. Time O(steps T B H^2).
+    """
+    steps = check_truncation(steps)
+    batch = _check(config, params, inputs, labels, noise, weights, backend)
+    if backend == "numpy":
+        loss, grads = alternatives.truncated_bptt(config, params, *batch, steps)
+        return float(loss), grads
+    run = _Compiled(config, params, *batch)
+    (T, B, H) = run.x.shape
+    dx = np.zeros((T + 1, B, H), params.dtype)
+    w_rec = effective_weights(config, params)
+    alternatives_kernels.truncated_adjoints(
+        dx, np.empty((B, H), params.dtype), run.read_out, run.x, run.alpha, w_rec, steps, run.brainpy
+    )
+    dv = np.zeros((H, run.s.shape[2]), params.dtype)
+    alternatives_kernels.current_weight_grads(dv, dx[:T], run.s, run.alpha)
+    dx0 = None
+    if params.x0 is not None:
+        x0 = np.broadcast_to(params.x0, (B, H))
+        dx0 = reference.through_relu(config, (run.alpha * dx[0]) @ w_rec, dx[0], x0, run.alpha).sum(axis=0)  # (B11)
+    return run.loss, run.grads(dv, dx0)
+
+
+def rtrl(config, params, inputs, labels, noise=None, weights=None, backend="numpy"):
+    """As `loss_and_grads`, by real-time recurrent learning. (R1)-(R4)
+
+    Exact: equal to BPTT to rounding. Plain NumPy under either name of a backend, since almost all of its time is
+    spent in one matrix product. Time O(T B H^4), memory O(B H^3): for small networks.
+    """
+    batch = _check(config, params, inputs, labels, noise, weights, backend)
+    loss, grads = alternatives.rtrl(config, params, *batch)
+    return float(loss), grads
+
+
+def eprop(config, params, inputs, labels, noise=None, weights=None, backend="numba", *, feedback=None):
+    """As `loss_and_grads`, by eligibility traces: an approximation, local in space and forward in time. (L1)-(L3)
+
+    Parameters
+    ----------
+    feedback : (O, H) array, optional
+        Fixed weights by which the error comes back. None takes the read-out weights (symmetric e-prop): then
+        inhibitory units, which are not read out, get no error, and the weights onto them a gradient of 0.
+    """
+    batch = _check(config, params, inputs, labels, noise, weights, backend)
+    if feedback is not None:
+        feedback = real_array("feedback", feedback, (config.n_out, config.n_hidden), params.dtype)
+    if backend == "numpy":
+        loss, grads = alternatives.eprop(config, params, *batch, feedback)
+        return float(loss), grads
+    run = _Compiled(config, params, *batch)
+    signal = run.read_out if feedback is None else run.dz @ feedback
+    dv = np.zeros((config.n_hidden, run.s.shape[2]), params.dtype)
+    dx0 = np.zeros(config.n_hidden, params.dtype)
+    active = np.broadcast_to(run.x0 > 0, signal.shape[1:]).copy()
+    alternatives_kernels.eligibility_grads(
+        dv, dx0, np.empty_like(dv), signal, run.s, run.x, active, run.alpha, run.brainpy
+    )
+    return run.loss, run.grads(dv, None if params.x0 is None else dx0)
+
+
+def rflo(config, params, inputs, labels, noise=None, weights=None, backend="numba", *, seed=0):
+    """As `eprop`, with `random_feedback` to all units: RFLO (Murray 2019) for these equations."""
+    feedback = random_feedback(config, seed)
+    return eprop(config, params, inputs, labels, noise, weights, backend, feedback=feedback)
+
+
+def random_feedback(config, seed=0, inhibitory=True):
+    """Fixed feedback weights (O, H), uniform on (-k, k) with the k = 1/sqrt(E) that the read-out weights start from.
+
+    `inhibitory` = False leaves out the inhibitory units, as the read-out does.
+    """
+    shape = config.n_out, config.n_hidden
+    feedback = (2 * uniforms(seed, FEEDBACK_STREAM, math.prod(shape)).reshape(shape) - 1) / np.sqrt(config.n_exc)
+    if not inhibitory:
+        feedback[:, config.n_exc :] = 0
+    return feedback
+
+
+class GradientTrainer:
+    """Trains one network by any function with the signature of `loss_and_grads`: what `Trainer` does, in parts.
+
+    Noise, gradient and update are as in `Trainer`: with `loss_and_grads` itself and Adam the result is the same to
+    the bit.
+
+    Parameters
+    ----------
+    config, params, lr, seed, threads
+        As in `Trainer`.
+    gradient : callable
+        See `algorithm`.
+    optimiser : object with ``update(params, grads)``, optional
+        Adam(lr) by default.
+    """
+
+    def __init__(self, config, params, gradient=model.loss_and_grads, lr=1e-3, seed=0, threads=None, optimiser=None):
+        check_params(config, params)
+        seed_key(seed)
+        self.config, self.params, self.seed, self.gradient = config, params, seed, gradient
+        self.adam = Adam(lr) if optimiser is None else optimiser
+        self.grads = Params.like(config, params.dtype)
+        self.threads = int(threads or numba.get_num_threads())
+        self.k = 0
+
+    @property
+    def lr(self):
+        return self.adam.lr
+
+    def step(self, inputs, labels, weights=None) -> float:
+        """One training step; returns the loss before the update. Where that is not finite there is no update."""
+        noise = None
+        before = numba.get_num_threads()
+        numba.set_num_threads(self.threads)
+        try:
+            if self.config.sigma_rec:
+                noise = model.recurrent_noise(self.config, self.seed, self.k, *np.shape(inputs)[:2], self.params.dtype)
+            loss, self.grads = self.gradient(self.config, self.params, inputs, labels, noise, weights)
+            if math.isfinite(loss):
+                self.adam.update(self.params, self.grads)
+                self.k += 1
+        finally:
+            numba.set_num_threads(before)
+        return loss
+
+    def compile(self, n_time, n_batch):
+        """Compile what `step` needs, without changing anything."""
+        inputs, labels = np.zeros((2, 1, self.config.n_in), self.params.dtype), np.zeros((2, 1), np.int64)
+        if self.config.loss == "squared_error":
+            labels = np.zeros((2, 1, self.config.n_out), self.params.dtype)
+        GradientTrainer(self.config, self.params.copy(), self.gradient, 1e-3, 0, self.threads).step(inputs, labels)
+
+
+class _Compiled:
+    """The forward pass by the compiled kernels, and what both compiled algorithms take from it."""
+
+    def __init__(self, config, params, inputs, targets, noise, weights):
+        self.config, self.params = config, params
+        self.alpha, self.brainpy = config.alpha.astype(params.dtype), config.dynamics == "brainpy"
+        self.x, self.r, z = model.forward(config, params, inputs, noise)
+        loss, self.dz = reference.loss_and_output_grad(config, z, targets, weights)
+        self.loss = float(loss)
+        self.read_out = np.zeros_like(self.x)
+        self.read_out[:, :, : config.n_exc] = self.dz @ params.w_out  # (B2)
+        self.x0 = np.zeros(config.n_hidden, params.dtype) if params.x0 is None else params.x0
+        self.s = alternatives_kernels.extended_rows(self.r, inputs, self.x0)
+
+    def grads(self, dv, dx0):
+        """dL/dV (H, S) as gradients of the parameters; those of the read-out are exact in every algorithm."""
+        rates, dz = (
+            self.r[:, :, : self.config.n_exc].reshape(-1, self.config.n_exc),
+            self.dz.reshape(-1, self.config.n_out),
+        )
+        return alternatives.online_grads(self.config, self.params, dv, dx0, dz.T @ rates, dz.sum(axis=0))
+
+
+def _check(config, params, inputs, labels, noise, weights, backend):
+    """What `loss_and_grads` checks, by the same functions: (inputs, targets, noise, weights)."""
+    inputs, noise = model.check_run(config, params, inputs, noise, backend)
+    labels = model.check_targets(config, labels, inputs.shape, params.dtype)
+    return inputs, labels, noise, model.check_weights(weights, inputs.shape, params.dtype)

@@ -1,0 +1,132 @@
+"""Other ways to a gradient, in plain NumPy, one line per equation: truncated BPTT, RTRL, e-prop and RFLO.
+
+Beside reference.py, and as readable: equation numbers are those of docs/derivation.md, sections 10 to 12. Checks
+nothing (algorithms.py does). `rtrl` and `eprop` run forward in time and keep no trajectory; `rtrl` shares no
+derivation with BPTT, so that it can serve as its oracle.
+Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs; S = H + I + 1, the length of
+s_t = [r_{t-1}, u_t, 1]; V = [W_rec, W_in, b] is (H, S).
+"""
+
+import numpy as np
+
+from .params import Params, effective_weights, sign_mask
+from .reference import forward, loss_and_output_grad, parameter_grads, through_relu
+
+
+def truncated_bptt(config, params, inputs, targets, noise, weights, steps):
+    """BPTT in which the loss of each time step reaches back through at most `steps` steps."""
+    x, r, z = forward(config, params, inputs, noise)
+    loss, dz = loss_and_output_grad(config, z, targets, weights)
+    dx = truncated_adjoints(config, params, x, dz, steps)
+    return loss, parameter_grads(config, params, inputs, r, dz, dx)
+
+
+def truncated_adjoints(config, params, x, dz, steps):
+    """dx_t (T, B, H) after `steps` sweeps of (T1); `steps` >= T gives the adjoints of BPTT."""
+    (T, B, H), E = x.shape, config.n_exc
+    alpha, w_rec = config.alpha.astype(params.dtype), effective_weights(config, params)
+    read_out = np.zeros_like(x)
+    read_out[:, :, :E] = dz @ params.w_out  # (B2)
+    dx = np.zeros((T + 1, B, H), params.dtype)  # dx[t] is dL/dx_{t+1}, as in reference.py
+    for _ in range(min(steps, T)):
+        dr = read_out + (alpha * dx[1:]) @ w_rec
+        dx[:T] = through_relu(config, dr, dx[1:], x, alpha)  # (T1), from the sweep before
+    return dx[:T]
+
+
+def rtrl(config, params, inputs, targets, noise, weights):
+    """Real-time recurrent learning (Williams & Zipser 1989): exact, forward in time."""
+    B, (H, S) = inputs.shape[1], (config.n_hidden, config.n_hidden + config.n_in + 1)
+    alpha, w_rec, unit = (
+        config.alpha.astype(params.dtype),
+        effective_weights(config, params),
+        np.arange(config.n_hidden),
+    )
+    influence = np.zeros((B, H, H, S), params.dtype)  # d x[i] / d V[k, l], for each trial
+    influence_x0 = np.tile(np.eye(H, dtype=params.dtype), (B, 1, 1))  # d x[i] / d x_0[k]
+    dv, dx0 = np.zeros((H, S), params.dtype), np.zeros(H, params.dtype)
+    for now in _online(config, params, inputs, targets, noise, weights):
+        jacobian = (alpha[:, None] * w_rec) * (now.x_before > 0)[:, None, :]
+        jacobian[:, unit, unit] += _leak(config, alpha, now.x_before)  # (R1)
+        influence = (jacobian @ influence.reshape(B, H, H * S)).reshape(influence.shape)
+        influence[:, unit, unit] += alpha[:, None] * now.s[:, None, :]  # (R2)
+        influence_x0 = jacobian @ influence_x0  # (R3)
+        dx = now.dr * (now.x > 0)  # the error of this time step alone
+        dv += (dx.reshape(1, -1) @ influence.reshape(B * H, H * S)).reshape(H, S)  # (R4)
+        dx0 += np.einsum("bi,bik->k", dx, influence_x0)  # (R4)
+    return now.loss, online_grads(config, params, dv, dx0, now.dw_out, now.db_out)
+
+
+def eprop(config, params, inputs, targets, noise, weights, feedback=None):
+    """Eligibility traces: what each synapse knows of its own past, times an error sent back by fixed or own weights.
+
+    Without `feedback` the error comes back by the read-out weights: symmetric e-prop (Bellec et al. 2020). A fixed
+    `feedback` (O, H) gives its random variant, or RFLO (Murray 2019).
+    """
+    B, (H, S) = inputs.shape[1], (config.n_hidden, config.n_hidden + config.n_in + 1)
+    alpha = config.alpha.astype(params.dtype)
+    trace = np.zeros((B, H, S), params.dtype)
+    trace_x0 = np.ones((B, H), params.dtype)
+    dv, dx0 = np.zeros((H, S), params.dtype), np.zeros(H, params.dtype)
+    for now in _online(config, params, inputs, targets, noise, weights):
+        leak = _leak(config, alpha, now.x_before)
+        trace = leak[..., None] * trace + alpha[:, None] * now.s[:, None, :]  # (L1)
+        trace_x0 = leak * trace_x0
+        signal = now.dr if feedback is None else now.dz @ feedback  # (L2)
+        signal = signal * (now.x > 0)
+        dv += np.einsum("bi,bij->ij", signal, trace)  # (L3)
+        dx0 += np.einsum("bi,bi->i", signal, trace_x0)
+    return now.loss, online_grads(config, params, dv, dx0, now.dw_out, now.db_out)
+
+
+class _Now:
+    """What an online algorithm may look at in one time step, and the sums so far that need no past.
+
+    x_before x_{t-1}, x x_t, s [r_{t-1}, u_t, 1], dz the error at the output, dr = dz @ W_out the error at the rates;
+    loss, dw_out, db_out so far.
+    """
+
+
+def _online(config, params, inputs, targets, noise, weights):
+    """Run the network forward and stop after each time step; nothing of the past is kept."""
+    (T, B, _), H, E = inputs.shape, config.n_hidden, config.n_exc
+    alpha = config.alpha.astype(params.dtype)
+    v = np.concatenate(
+        [effective_weights(config, params), params.w_in, (params.b_rec + params.b_in)[:, None]], axis=1
+    )  # (F1)
+    now, one = _Now(), np.ones((B, 1), params.dtype)
+    now.x = np.zeros((B, H), params.dtype) + (0 if params.x0 is None else params.x0)
+    now.loss, now.dw_out, now.db_out = 0.0, np.zeros_like(params.w_out), np.zeros_like(params.b_out)
+    for t in range(T):
+        now.x_before, r = now.x, np.maximum(now.x, 0)
+        now.s = np.concatenate([r, inputs[t], one], axis=1)
+        leaking = r if config.dynamics == "brainpy" else now.x
+        now.x = (1 - alpha) * leaking + alpha * (now.s @ v.T) + noise[t]  # (F2) (F3)
+        r = np.maximum(now.x, 0)  # (F4)
+        z = r[:, :E] @ params.w_out.T + params.b_out  # (F5)
+        loss, now.dz = loss_and_output_grad(config, z, targets[t], weights[t])
+        now.loss += loss
+        now.dr = np.zeros((B, H), params.dtype)
+        now.dr[:, :E] = now.dz @ params.w_out  # (B2)
+        now.dw_out += now.dz.T @ r[:, :E]  # (B9)
+        now.db_out += now.dz.sum(axis=0)  # (B10)
+        yield now
+
+
+def _leak(config, alpha, x):
+    """d x_t / d x_{t-1} of a unit by itself, (B, H): 1 - alpha, with "brainpy" only while it is active."""
+    return (1 - alpha) * ((x > 0) if config.dynamics == "brainpy" else np.ones_like(x))
+
+
+def online_grads(config, params, dv, dx0, dw_out, db_out):
+    """dL/dV (H, S), and dL of x_0 and of the read-out, as gradients of the parameters."""
+    H, grads = config.n_hidden, Params.like(config, params.dtype)
+    grads.w_rec[...] = dv[:, :H] * sign_mask(config).astype(params.dtype) * np.sign(params.w_rec)  # (B6)
+    grads.w_in[...] = dv[:, H:-1]
+    grads.b_rec[...] = dv[:, -1]
+    if config.dynamics != "brainpy":
+        grads.b_in[...] = dv[:, -1]
+    grads.w_out[...], grads.b_out[...] = dw_out, db_out
+    if params.x0 is not None:
+        grads.x0[...] = dx0
+    return grads

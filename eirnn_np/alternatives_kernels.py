@@ -1,0 +1,91 @@
+"""Numba kernels of truncated BPTT and of the eligibility traces; alternatives.py has the same in plain NumPy.
+
+Simple loops, that LLVM vectorises. Imports numpy and numba only; takes arrays that the caller has validated. Each
+array element has one writer and sums have one order, so results do not depend on the number of threads.
+Shapes as in alternatives.py: s_t = [r_{t-1}, u_t, 1] is (T, B, S), S = H + I + 1; dv (H, S).
+"""
+
+import numpy as np
+from numba import njit, prange
+
+
+@njit(error_model="numpy")
+def sweep_trial(dx, dr, read_out, x, alpha, w_rec, b, steps, brainpy):
+    """dx[:, b] after `steps` sweeps of (T1), in place; dx (T+1, B, H) starts at 0, dr (H,) is work.
+
+    Times run upwards, so dx_{t+1} is still that of the sweep before. Sweep k leaves the last k times as they
+    are: nothing reaches them from further than the end.
+    """
+    T, H, zero = x.shape[0], alpha.size, dx.dtype.type(0)
+    for k in range(min(steps, T)):
+        for t in range(T - k):
+            for j in range(H):
+                dr[j] = read_out[t, b, j]  # (B2)
+            if k > 0:
+                for i in range(H):
+                    dc = alpha[i] * dx[t + 1, b, i]  # (B5)
+                    if dc != zero:
+                        for j in range(H):
+                            dr[j] += dc * w_rec[i, j]  # (B3)
+            for j in range(H):
+                leak = (1 - alpha[j]) * dx[t + 1, b, j]
+                if brainpy:
+                    dx[t, b, j] = dr[j] + leak if x[t, b, j] > zero else zero  # (T1)
+                else:
+                    dx[t, b, j] = (dr[j] if x[t, b, j] > zero else zero) + leak  # (T1)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def truncated_adjoints(dx, dr, read_out, x, alpha, w_rec, steps, brainpy):
+    """dx (T+1, B, H), zeros, becomes dL/dx_{t+1} truncated after `steps` steps; dr (B, H) is work.
+
+    One trial a thread.
+    """
+    for b in prange(x.shape[1]):
+        sweep_trial(dx, dr[b], read_out, x, alpha, w_rec, b, steps, brainpy)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def current_weight_grads(dv, dx, s, alpha):
+    """dv[i] = sum_{t,b} alpha_i dx[t, b, i] s[t, b].  (B5-B8) One unit a thread."""
+    for i in prange(dv.shape[0]):
+        for t in range(s.shape[0]):
+            for b in range(s.shape[1]):
+                dc = alpha[i] * dx[t, b, i]
+                for j in range(s.shape[2]):
+                    dv[i, j] += dc * s[t, b, j]
+
+
+@njit(error_model="numpy")
+def trace_unit(dv, trace, signal, s, x, active, alpha, i, brainpy):
+    """dv[i] and what x_0[i] gets, by the traces of unit i; trace (S,) is work, active (B, H) says x_0 > 0."""
+    one, zero, dx0 = alpha.dtype.type(1), alpha.dtype.type(0), alpha.dtype.type(0)
+    for b in range(s.shape[1]):
+        trace[:] = zero
+        trace_x0, before = one, active[b, i]
+        for t in range(s.shape[0]):
+            leak = zero if brainpy and not before else one - alpha[i]
+            before = x[t, b, i] > zero
+            error = signal[t, b, i] if before else zero  # (L2)
+            trace_x0 *= leak
+            dx0 += error * trace_x0
+            for j in range(s.shape[2]):
+                trace[j] = leak * trace[j] + alpha[i] * s[t, b, j]  # (L1)
+                dv[i, j] += error * trace[j]  # (L3)
+    return dx0
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def eligibility_grads(dv, dx0, trace, signal, s, x, active, alpha, brainpy):
+    """dv (H, S) and dx0 (H,), zeros, become sums over t and b of signal (T, B, H) times trace. One unit a thread."""
+    for i in prange(dv.shape[0]):
+        dx0[i] = trace_unit(dv, trace[i], signal, s, x, active, alpha, i, brainpy)
+
+
+def extended_rows(rates, inputs, x0):
+    """s_t = [r_{t-1}, u_t, 1], (T, B, S), from rates (T, B, H), inputs (T, B, I) and x_0 (H,)."""
+    T, B, H = rates.shape
+    s = np.ones((T, B, H + inputs.shape[2] + 1), rates.dtype)
+    s[0, :, :H], s[1:, :, :H] = np.maximum(x0, 0), rates[:-1]
+    s[:, :, H:-1] = inputs
+    return s
