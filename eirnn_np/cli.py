@@ -209,6 +209,22 @@ def _golden(arguments):
     return 0
 
 
+def _study(arguments):
+    from pathlib import Path
+
+    from . import study
+    from .train import RunError, next_run_folder
+
+    if arguments.out is None:
+        folder = next_run_folder("studies", arguments.name)
+    elif (folder := Path(arguments.out)).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder} is not an empty folder; choose another with --out")
+    numbers = study.measure(arguments.name, arguments.run, arguments.seeds, arguments.steps)
+    _say(study.table(numbers))
+    for path in study.write(numbers, folder):
+        _say(path)
+
+
 def _no_constant(name):
     raise ValueError(f"{name} is no JSON number")
 
@@ -227,6 +243,7 @@ def _parser():
     from . import __version__
     from .algorithms import ALGORITHMS
     from .params import DYNAMICS, ModelConfig
+    from .study import STUDIES
     from .tasks import SOURCES, TUTORIAL_TASK
 
     parser = _Parser(
@@ -322,6 +339,13 @@ def _parser():
     sub.add_argument("--noise", action=argparse.BooleanOptionalAction, default=True, help="recurrent noise")
     sub.add_argument("--json", action="store_true", help="print the report as JSON")
     sub.add_argument("--figure", metavar="PNG", help="also draw the error against the step of the differences")
+
+    sub = command("study", _study, "Study the algorithm: numbers, a figure and a table (docs/study.md).")
+    sub.add_argument("name", choices=STUDIES, metavar="NAME", help=", ".join(STUDIES))
+    sub.add_argument("run", nargs="?", metavar="RUN", help="take network, task and sizes from this run folder")
+    sub.add_argument("--seeds", type=int, default=5, metavar="N", help="how many: 0, 1000, 2000 ...")
+    sub.add_argument("--steps", type=int, metavar="N", help="training steps of each network (default: the study's own)")
+    sub.add_argument("--out", metavar="DIR", help="(default: the next free studies/NAME-NNN)")
 
     sub = command("golden", _golden, "Write a file to check a port against, or compare a port's file with it.")
     sub.add_argument("file", metavar="FILE", help="golden file (safetensors, float64)")

@@ -145,10 +145,10 @@ def _divergence(trainer, loss):
 # --- the run folder --------------------------------------------------------------------------------
 
 
-def next_run_folder(parent="runs"):
+def next_run_folder(parent="runs", name="run"):
     """Make the first of runs/run-001, runs/run-002 ... that does not exist."""
     for number in itertools.count(1):
-        folder = Path(parent) / f"run-{number:03d}"
+        folder = Path(parent) / f"{name}-{number:03d}"
         with contextlib.suppress(FileExistsError):
             folder.mkdir(parents=True)
             return folder
