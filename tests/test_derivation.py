@@ -7,6 +7,8 @@ import pytest
 
 HERE = Path(__file__).parent.parent
 EQUATIONS = [*(f"F{n}" for n in range(1, 9)), *(f"B{n}" for n in range(1, 13))]
+ONLINE = ["T1", "R1", "R2", "R3", "R4", "L1", "L2", "L3"]
+STUDIED = [*ONLINE, "J1", "J2", "J3", "J4", "J5", "S1"]
 
 # Which files, taken together, must carry which numbers.
 WHERE = {
@@ -15,14 +17,17 @@ WHERE = {
         ["kernels.py"],
         EQUATIONS,
     ),
+    "the other algorithms": (["alternatives.py"], ONLINE),
+    "their kernels": (["alternatives_kernels.py"], ["T1", "L1", "L2", "L3"]),
+    "the studies": (["sgd.py", "study/gradient_flow.py"], ["J1", "J2", "J3", "J4", "J5", "S1"]),
 }
 
 
 def numbers(text):
     """The numbers that mark lines: (F4), (F6, B1), (F2-F5). A reference to sections, (F1)-(F5), does not count."""
-    text = re.sub(r"\*{0,2}\([FB]\d+\)\*{0,2}\s*(-|–|to)\s*\*{0,2}\([FB]\d+\)", "", text)
+    text = re.sub(r"\*{0,2}\([FBTRLJS]\d+\)\*{0,2}\s*(-|–|to)\s*\*{0,2}\([FBTRLJS]\d+\)", "", text)
     found = set()
-    for tag in re.findall(r"\(([FB]\d+(?:(?:-|, )[FB]\d+)*)\)", text):
+    for tag in re.findall(r"\(([FBTRLJS]\d+(?:(?:-|, )[FBTRLJS]\d+)*)\)", text):
         for part in tag.split(", "):
             first, last = part.split("-")[0], part.split("-")[-1]
             assert first[0] == last[0], tag
@@ -42,9 +47,9 @@ def test_numbers_are_read_as_they_are_written():
 def test_the_derivation_numbers_each_equation_once():
     text = (HERE / "docs" / "derivation.md").read_text()
     # A formula is indented, and its number ends the line.
-    formulas = re.findall(r"^    +\S.*\s{2,}\(([FB]\d+)\)$", text, re.M)
-    assert sorted(formulas) == sorted(EQUATIONS)
-    assert numbers(text) == set(EQUATIONS)
+    formulas = re.findall(r"^    +\S.*\s{2,}\(([FBTRLJS]\d+)\)$", text, re.M)
+    assert sorted(formulas) == sorted(EQUATIONS + STUDIED)
+    assert numbers(text) == {*EQUATIONS, *STUDIED}
 
 
 @pytest.mark.parametrize("part", WHERE)
@@ -55,5 +60,5 @@ def test_the_code_carries_the_numbers(part):
 
 
 def test_the_code_has_no_number_that_the_derivation_lacks():
-    for path in sorted((HERE / "eirnn_np").glob("*.py")):
-        assert numbers(path.read_text()) <= set(EQUATIONS), path.name
+    for path in sorted((HERE / "eirnn_np").rglob("*.py")):
+        assert numbers(path.read_text()) <= {*EQUATIONS, *STUDIED}, path.name

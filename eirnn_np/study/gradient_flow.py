@@ -1,4 +1,4 @@
-"""What the gradient does on its way back through time: norms, Jacobian products, eigenvalues. Equations (J1)-(J3).
+"""What the gradient does on its way back through time: norms, Jacobian products, eigenvalues. Equations (J1)-(J5).
 
 The loss is that of the last time step alone, at the end of whole trials (500 ms of fixation and of stimulus in the
 tutorial's task): how much of its gradient is left k steps before?
@@ -9,14 +9,14 @@ import dataclasses
 import numpy as np
 
 from .. import alternatives, model, reference, tasks
-from ..params import effective_weights, init_params, sign_mask
+from ..params import effective_weights, init_params
 from ..train import EVALUATION_SEED_OFFSET
 from . import common
 from .common import COLOURS
 
 STEPS = 5000
 TRIALS, PRODUCT_TRIALS = 64, 8
-ALPHAS, RADII = (0.05, 0.1, 0.2, 0.5, 1.0), (0.1, 0.25, 0.5, 1.0, 1.5, 2.0)
+ALPHAS, RADII = (0.05, 0.1, 0.2, 0.5, 1.0), (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def last_step_trials(basis, seed):
@@ -69,22 +69,26 @@ def factor_per_step(norms, first=5):
 
 
 def spectrum(config, params):
-    """Eigenvalues of W_rec, the radius of the bulk and the outlier that its statistics let expect. (J3)
+    """Eigenvalues of W_rec, and what its statistics let expect of them. (J3)-(J5)
 
-    The bulk of independent entries with variances s_j^2 by column fills a disc of radius sqrt(sum_j s_j^2); a mean
-    that depends on the sending unit's type adds one eigenvalue, that of the matrix of means (Rajan & Abbott 2006).
+    Write W_rec = u v^T + J with u all ones and v_j the mean of the outgoing weights of j's type: J has mean 0 by
+    type. Then J alone fills a disc, and u v^T adds two outliers, which vanish with its row sums J u and v^T u
+    (Rajan & Abbott 2006).
     """
     weights = effective_weights(config, params)
-    present, mean, variance = sign_mask(config) != 0, np.zeros_like(weights), 0.0
-    for units in (slice(0, config.n_exc), slice(config.n_exc, None)):
-        values = weights[:, units][present[:, units]]
-        if values.size:
-            mean[:, units] = np.where(present[:, units], values.mean(), 0)
-            variance += values.var() * present[:, units].sum() / config.n_hidden
-    eigenvalues, means = np.linalg.eigvals(weights), np.linalg.eigvals(mean)
-    largest = means[np.abs(means).argmax()]
-    return {"eigenvalues": np.stack([eigenvalues.real, eigenvalues.imag]), "radius": float(np.sqrt(variance)),
-            "outlier": float(largest.real)}  # fmt: skip
+    H, E = weights.shape[0], config.n_exc
+    v = np.concatenate([np.full(E, weights[:, :E].mean()), np.full(H - E, weights[:, E:].mean() if E < H else 0)])
+    rest = weights - v  # J
+    radius = np.sqrt((rest**2).sum() / H)  # (J3)
+    mean, product = v.sum(), v @ rest.sum(axis=1)
+    outliers = mean / 2 + np.array([1, -1]) * np.sqrt(complex(mean**2 / 4 + product))  # (J4)
+    balanced = v + rest - rest.mean(axis=1, keepdims=True)  # (J5)
+    eigenvalues = np.linalg.eigvals(weights)
+    return {
+        "eigenvalues": np.stack([eigenvalues.real, eigenvalues.imag]), "radius": float(radius),
+        "outliers": np.stack([outliers.real, outliers.imag]),
+        "balanced": float(np.abs(np.linalg.eigvals(balanced)).max()),
+    }  # fmt: skip
 
 
 def scaled(config, params, alpha, radius):
@@ -106,7 +110,8 @@ def measure(basis, seeds, steps, bar):
         ``snapshots`` (P,) steps; ``norms`` (P, seed, T), by lag; ``singular`` (P, seed, T-1, 3): largest, geometric
         mean and smallest singular value of the Jacobian product, mean of the logarithm over trials, as log10;
         ``factor`` (P, seed) per step; ``active`` (P, seed), share of active units; ``eigenvalues``
-        (P, seed, 2, H) real and imaginary parts, ``radius`` and ``outlier`` (P, seed) as expected; ``alphas``,
+        (P, seed, 2, H) real and imaginary parts; what is expected of them, ``radius`` of the disc (P, seed),
+        ``outliers`` (P, seed, 2, 2), and ``balanced`` (P, seed), the largest |eigenvalue| once J's rows sum to 0; ``alphas``,
         ``radii``, ``factors`` (alpha, radius, seed), and ``norms_alpha`` (alpha, seed, T) at radius 1.
     """
     if basis.params is not None:
@@ -219,9 +224,9 @@ def draw(numbers):
             alpha=0.7,
             label="eigenvalues, all seeds",
         )
-        ax.plot(radius * np.cos(turn), radius * np.sin(turn), "--", color="0.3", lw=1.2, label="bulk expected")
-        outliers = np.array(numbers["outlier"][p])
-        ax.plot(outliers, 0 * outliers, "x", color="0.1", ms=7, label="outlier expected")
+        ax.plot(radius * np.cos(turn), radius * np.sin(turn), "--", color="0.3", lw=1.2, label="disc expected")
+        outliers = np.array(numbers["outliers"][p])  # (seed, 2, 2)
+        ax.plot(outliers[:, 0].ravel(), outliers[:, 1].ravel(), "x", color="0.1", ms=6, label="outliers expected")
         ax.set(
             xlabel="Real part", ylabel="Imaginary part", title=f"Eigenvalues of W$_{{rec}}$, {names[p]}", aspect="equal"
         )
@@ -233,16 +238,17 @@ def draw(numbers):
 
 def table(numbers):
     lines = [f"{'':18}  {'factor per step':>17}  {'left at the start':>19}  {'active':>15}  {'|λ| max':>17}  "
-             f"{'bulk expected':>17}  {'outlier expected':>17}"]  # fmt: skip
+             f"{'outliers expected':>17}  {'disc expected':>17}  {'|λ| max, balanced':>17}"]  # fmt: skip
     for p, name in enumerate(numbers["snapshots"]):
         values = np.array(numbers["eigenvalues"][p])
-        norms = np.array(numbers["norms"][p])[:, -1]
+        norms, outliers = np.array(numbers["norms"][p])[:, -1], np.array(numbers["outliers"][p])
         title = f"after {name:,} steps" if isinstance(name, int) else name
         lines.append(
             f"{title:18}  {common.spread(numbers['factor'][p]):>17}  "
             f"{norms.mean():8.1e} ± {norms.std(ddof=min(1, len(norms) - 1)):7.1e}  "
             f"{common.spread(numbers['active'][p]):>15}  "
             f"{common.spread(np.hypot(values[:, 0], values[:, 1]).max(axis=1)):>17}  "
-            f"{common.spread(numbers['radius'][p]):>17}  {common.spread(numbers['outlier'][p]):>17}"
+            f"{common.spread(np.hypot(outliers[:, 0], outliers[:, 1]).max(axis=1)):>17}  "
+            f"{common.spread(numbers['radius'][p]):>17}  {common.spread(numbers['balanced'][p]):>17}"
         )
     return lines
