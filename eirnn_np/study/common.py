@@ -8,6 +8,7 @@ import numpy as np
 from .. import tasks
 from ..algorithms import GradientTrainer
 from ..analysis import evaluate
+from ..model import recurrent_noise
 from ..params import ModelConfig, Params, init_params
 from ..train import EVALUATION_SEED_OFFSET, read_run, train
 from ..trainer import Trainer
@@ -35,14 +36,15 @@ class Basis:
         return tasks.make_batches(self.task, size, self.seq_len, seed, self.env_kwargs)
 
     def probe(self, seed, n=1):
-        """`n` batches with noise that no training has seen; float64."""
+        """`n` batches with noise that no training has seen."""
         stream = self.batches(seed + EVALUATION_SEED_OFFSET)
-        shape = self.seq_len, self.batch_size, self.config.n_hidden
-        # Normals, not scaled, so that a network without noise can be probed by the same ones.
-        rng = np.random.default_rng(seed)
-        for _ in range(n):
-            inputs, labels = next(stream)
-            yield inputs, labels, rng.normal(size=shape) * self.config.noise_scale
+        for i in range(n):
+            yield *next(stream), probe_noise(self.config, seed + i, self.seq_len, self.batch_size)
+
+
+def probe_noise(config, seed, n_time, n_batch):
+    """Noise of a step that no training takes, float64."""
+    return recurrent_noise(config, seed, 2**32 - 1, n_time, n_batch, "float64")
 
 
 def basis_of(run=None):
@@ -123,10 +125,10 @@ def spread(values):
     return f"{values.mean():.4f} ± {values.std(ddof=1) if len(values) > 1 else 0:.4f}"
 
 
-def band(ax, x, curves, colour, label, **style):
-    """Mean over seeds (axis 0) as a line, their range as a band."""
+def band(ax, x, curves, colour, label, middle=np.mean, **style):
+    """Mean (or median) over seeds (axis 0) as a line, their range as a band."""
     curves = np.asarray(curves, float)
-    ax.plot(x, curves.mean(axis=0), color=colour, label=label, **{"lw": 1.6, **style})
+    ax.plot(x, middle(curves, axis=0), color=colour, label=label, **{"lw": 1.6, **style})
     ax.fill_between(x, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, lw=0)
 
 

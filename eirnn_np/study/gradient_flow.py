@@ -32,10 +32,14 @@ def last_step_trials(basis, seed):
     return inputs, labels, weights
 
 
-def state_gradients(config, params, inputs, labels, noise, weights):
-    """x_t and dL/dx_t, (T, B, H), by BPTT."""
+def state_gradients(config, params, inputs, labels, noise, weights, undecided=False):
+    """x_t and dL/dx_t, (T, B, H), by BPTT.
+
+    `undecided` takes the error of an output that gives all choices the same probability, whatever the network says: a
+    large network that is sure and right has no error to send back.
+    """
     x, _, z = model.forward(config, params, inputs, noise)
-    dz = reference.loss_and_output_grad(config, z, labels, weights)[1]
+    dz = reference.loss_and_output_grad(config, 0 * z if undecided else z, labels, weights)[1]
     return x, alternatives.truncated_adjoints(config, params, x, dz, len(x))
 
 
@@ -58,14 +62,17 @@ def product_singular_values(config, params, x):
 
 
 def norms_by_lag(dx):
-    """Root mean square over trials of |dL/dx_t|, k = T - t steps before the loss; (T,), 1 at k = 0."""
+    """Root mean square over trials of |dL/dx_t|, k = T - t steps before the loss; (T,), 1 at k = 0.
+
+    All 0 where no unit that is read out is active at the end.
+    """
     norms = np.sqrt((dx**2).sum(axis=2).mean(axis=1))[::-1]
-    return norms / norms[0]
+    return norms / norms[0] if norms[0] else norms
 
 
 def factor_per_step(norms, first=5):
     """By how much a norm shrinks or grows in a step, on average from lag `first` to the end."""
-    return float((norms[-1] / norms[first]) ** (1 / (len(norms) - 1 - first)))
+    return float((norms[-1] / (norms[first] or 1.0)) ** (1 / (len(norms) - 1 - first)))
 
 
 def spectrum(config, params):
@@ -111,8 +118,8 @@ def measure(basis, seeds, steps, bar):
         mean and smallest singular value of the Jacobian product, mean of the logarithm over trials, as log10;
         ``factor`` (P, seed) per step; ``active`` (P, seed), share of active units; ``eigenvalues``
         (P, seed, 2, H) real and imaginary parts; what is expected of them, ``radius`` of the disc (P, seed),
-        ``outliers`` (P, seed, 2, 2), and ``balanced`` (P, seed), the largest |eigenvalue| once J's rows sum to 0; ``alphas``,
-        ``radii``, ``factors`` (alpha, radius, seed), and ``norms_alpha`` (alpha, seed, T) at radius 1.
+        ``outliers`` (P, seed, 2, 2), and ``balanced`` (P, seed), the largest |eigenvalue| once J's rows sum to 0;
+        ``alphas``, ``radii``, ``factors`` (alpha, radius, seed), and ``norms_alpha`` (alpha, seed, T) at radius 1.
     """
     if basis.params is not None:
         seeds, snapshots = [basis.seed], ["start", "end"]
@@ -124,7 +131,7 @@ def measure(basis, seeds, steps, bar):
         networks = [
             list(common.train_network(basis, seed, steps, bar, snapshots=snapshots)[2].values()) for seed in seeds
         ]
-    rows = [[_look(basis.config, params, *_probe(basis, seed)) for seed, params in zip(seeds, at)]
+    rows = [[_look(basis.config, params, seed, *last_step_trials(basis, seed)) for seed, params in zip(seeds, at)]
             for at in zip(*networks)]  # fmt: skip
     found = {key: [[row[key] for row in at] for at in rows] for key in rows[0][0]}
     factors, norms_alpha = _other_networks(basis, seeds)
@@ -132,14 +139,9 @@ def measure(basis, seeds, steps, bar):
             "norms_alpha": norms_alpha, "dt": basis.config.dt}  # fmt: skip
 
 
-def _probe(basis, seed):
-    inputs, labels, weights = last_step_trials(basis, seed)
-    normals = np.random.default_rng(seed).normal(size=(*labels.shape, basis.config.n_hidden))
-    return inputs, labels, normals, weights
-
-
-def _look(config, params, inputs, labels, normals, weights):
-    x, dx = state_gradients(config, params, inputs, labels, normals * config.noise_scale, weights)
+def _look(config, params, seed, inputs, labels, weights):
+    noise = common.probe_noise(config, seed, *labels.shape)
+    x, dx = state_gradients(config, params, inputs, labels, noise, weights)
     values = product_singular_values(config, params, x[:, :PRODUCT_TRIALS])
     logs = np.log10(np.maximum(values, 1e-300)).mean(axis=1)
     norms = norms_by_lag(dx)
@@ -154,12 +156,12 @@ def _other_networks(basis, seeds):
     curves = []
     for i, seed in enumerate(seeds):
         start = init_params(basis.config, seed, "float64")
-        inputs, labels, normals, weights = _probe(basis, seed)
+        inputs, labels, weights = last_step_trials(basis, seed)
         for a, alpha in enumerate(ALPHAS):
             for r, radius in enumerate(RADII):
                 config, params = scaled(basis.config, start, alpha, radius)
-                noise = normals * config.noise_scale
-                norms = norms_by_lag(state_gradients(config, params, inputs, labels, noise, weights)[1])
+                noise = common.probe_noise(config, seed, *labels.shape)
+                norms = norms_by_lag(state_gradients(config, params, inputs, labels, noise, weights, undecided=True)[1])
                 factors[a, r, i] = factor_per_step(norms)
                 if radius == 1.0:
                     curves.append(norms)
@@ -193,7 +195,7 @@ def draw(numbers):
     ax.set(ylabel="log$_{10}$ singular value of ∂x$_T$/∂x$_{T-k}$", xlabel="Steps k")
     ax.legend()
 
-    ax, factors = axes[0, 2], np.mean(numbers["factors"], axis=2)
+    ax, factors = axes[0, 2], np.maximum(np.mean(numbers["factors"], axis=2), 1e-3)
     limit = np.abs(np.log(factors)).max()
     image = ax.imshow(np.log(factors), cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", origin="lower")
     for (a, r), value in np.ndenumerate(factors):

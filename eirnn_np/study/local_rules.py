@@ -5,10 +5,12 @@ import functools
 import numpy as np
 
 from .. import algorithms, model
+from ..adam import Adam
 from . import common
 from .common import COLOURS
 
 STEPS = 5000
+FACTORS = (1, 0.3, 0.1)  # learning rates of the local rules, as shares of the network's
 POINTS = 10  # at which the angle is measured, after the start
 
 
@@ -24,38 +26,41 @@ def rules(config, seed):
 
 
 def measure(basis, seeds, steps, bar):
-    """Learning curves of each rule, and the angle of each rule's gradient to BPTT's.
+    """Learning curves of each rule at several learning rates, and the angle of its gradient to BPTT's.
 
     Returns
     -------
     dict
-        ``names`` (A,); ``curves`` (A, seed, points), ``loss``, ``accuracy`` (A, seed); ``at`` (P,) training steps;
-        ``angle_own`` (A, seed, P) degrees, at the weights that the rule itself has trained, ``angle_bptt`` the same at
-        those that BPTT has trained; ``angle_read_out`` (A, seed, P), between the read-out and the feedback
-        weights of the excitatory units.
+        ``rules`` and ``lr`` (A,), BPTT first; ``curves`` (A, seed, points), ``loss``, ``accuracy`` (A, seed); ``at``
+        (P,) training steps; ``angle_own`` (A, seed, P) degrees, at the weights that the rule itself has trained;
+        ``angle_read_out`` (A, seed, P), between the read-out and the random feedback weights of the excitatory
+        units; ``angle_bptt`` (rule, seed, P), at the weights that BPTT has trained.
     """
     at = sorted({steps * p // POINTS for p in range(POINTS + 1)})
     names = list(rules(basis.config, 0))
-    bar.reset(len(seeds) * steps * len(names))
-    shape = len(names), len(seeds), len(at)
-    own, on_bptt, read_out = np.zeros((3, *shape))
-    rows = {name: [] for name in names}
+    trained = [(names[0], basis.lr), *((name, f * basis.lr) for name in names[1:] for f in FACTORS)]
+    bar.reset(len(seeds) * steps * len(trained))
+    own, read_out = np.zeros((2, len(trained), len(seeds), len(at)))
+    on_bptt = np.zeros((len(names), len(seeds), len(at)))
+    rows = [[] for _ in trained]
     for i, seed in enumerate(seeds):
         gradients, probes = rules(basis.config, seed), list(basis.probe(seed, 2))
-        for a, (name, gradient) in enumerate(gradients.items()):
-            params, losses, kept = common.train_network(basis, seed, steps, bar, gradient=gradient, snapshots=at)
-            rows[name].append((common.curve(losses), common.final_loss(losses),
-                               common.accuracy(basis, basis.config, params, seed)))  # fmt: skip
+        feedback = algorithms.random_feedback(basis.config, seed)[:, : basis.config.n_exc]
+        for a, (name, lr) in enumerate(trained):
+            gradient = gradients[name]
+            optimiser = gradient and Adam(lr)
+            params, losses, kept = common.train_network(basis, seed, steps, bar, None, None, gradient, optimiser, at)
+            rows[a].append((common.curve(losses), common.final_loss(losses),
+                            common.accuracy(basis, basis.config, params, seed)))  # fmt: skip
             for p, step in enumerate(at):
+                own[a, i, p] = _angle(basis.config, kept[step], gradient, probes)
+                read_out[a, i, p] = common.angle(kept[step].w_out.ravel(), feedback.ravel())
                 if gradient is None:
                     on_bptt[:, i, p] = [_angle(basis.config, kept[step], g, probes) for g in gradients.values()]
-                else:
-                    own[a, i, p] = _angle(basis.config, kept[step], gradient, probes)
-                feedback = algorithms.random_feedback(basis.config, seed)[:, : basis.config.n_exc]
-                read_out[a, i, p] = common.angle(kept[step].w_out.ravel(), feedback.ravel())
-    curves, loss, accuracy = (np.array([[row[c] for row in rows[name]] for name in names]) for c in range(3))
-    return {"names": names, "curves": curves, "loss": loss, "accuracy": accuracy, "at": at, "angle_own": own,
-            "angle_bptt": on_bptt, "angle_read_out": read_out}  # fmt: skip
+    curves, loss, accuracy = (np.array([[row[c] for row in each] for each in rows]) for c in range(3))
+    names, rates = zip(*trained)
+    return {"rules": names, "lr": rates, "curves": curves, "loss": loss, "accuracy": accuracy, "at": at,
+            "angle_own": own, "angle_bptt": on_bptt, "angle_read_out": read_out}  # fmt: skip
 
 
 def _angle(config, params, gradient, probes):
@@ -71,38 +76,58 @@ def _angle(config, params, gradient, probes):
     return float(np.mean(found))
 
 
+def best(numbers):
+    """{rule: index of the learning rate with the lowest median of the final loss over seeds}."""
+    found = {}
+    for a, rule in enumerate(numbers["rules"]):
+        if rule not in found or np.median(numbers["loss"][a]) < np.median(numbers["loss"][found[rule]]):
+            found[rule] = a
+    return found
+
+
 def draw(numbers):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4.4), layout="constrained")
     axes = figure.subplots(1, 3)
-    curves, handles = np.array(numbers["curves"]), None
-    for a, name in enumerate(numbers["names"]):
-        common.band(axes[0], common.curve_steps(curves, numbers["steps"]), curves[a], COLOURS[a], name)
-        if a:
-            common.band(axes[1], numbers["at"], numbers["angle_own"][a], COLOURS[a], name)
-            common.band(axes[1], numbers["at"], numbers["angle_bptt"][a], COLOURS[a], None, ls="--", lw=1.2)
-        common.band(axes[2], numbers["at"], numbers["angle_read_out"][a], COLOURS[a], name)
-    axes[0].set(xlabel="Training step", ylabel="Loss (nats per time step)", yscale="log")
-    axes[1].set(xlabel="Training step", ylabel="Angle to BPTT's gradient (°)", ylim=(0, 100))
-    axes[1].axhline(90, color="0.6", lw=1, ls=":")
+    curves, at = np.array(numbers["curves"]), numbers["at"]
+    x = common.curve_steps(curves, numbers["steps"])
+    for r, (rule, a) in enumerate(best(numbers).items()):
+        label = f"{rule} (lr {numbers['lr'][a]:g})"
+        common.band(axes[0], x, curves[a], COLOURS[r], label, middle=np.median)
+        fastest = numbers["rules"].index(rule)
+        if fastest != a:
+            axes[0].plot(x, np.median(curves[fastest], axis=0), ":", color=COLOURS[r], lw=1.2)
+        if r:
+            common.band(axes[1], at, numbers["angle_own"][a], COLOURS[r], label)
+            common.band(axes[1], at, numbers["angle_bptt"][r], COLOURS[r], None, ls="--", lw=1.2)
+        common.band(axes[2], at, numbers["angle_read_out"][a], COLOURS[r], label)
+    top = 1.5 * max(curves[a].max() for a in best(numbers).values())
+    axes[0].set(xlabel="Training step", ylabel="Loss (nats per time step)", yscale="log", ylim=(None, top))
+    axes[0].plot([], [], ":", color="0.2", label=f"at lr {numbers['lr'][0]:g}")
+    axes[0].legend(handles=axes[0].lines[-1:], loc="upper right")
+    axes[1].set(xlabel="Training step", ylabel="Angle to BPTT's gradient (°)", ylim=(0, 120))
     axes[1].plot([], [], color="0.2", label="at its own weights")
     axes[1].plot([], [], color="0.2", ls="--", label="at weights trained by BPTT")
     axes[1].legend(handles=axes[1].lines[-2:], loc="lower right")
-    axes[2].set(xlabel="Training step", ylabel="Angle of read-out and feedback weights (°)")
-    axes[2].axhline(90, color="0.6", lw=1, ls=":")
-    handles = axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=4)
+    axes[2].set(xlabel="Training step", ylabel="Angle of read-out and random weights (°)")
+    for ax in axes[1:]:
+        ax.axhline(90, color="0.6", lw=1, ls=":")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles[:-1], labels[:-1], loc="outside upper center", ncols=2)
     return figure
 
 
 def table(numbers):
-    lines = [f"{'':28}  {'final loss':>17}  {'accuracy':>17}  {'angle, start':>14}  {'angle, end':>14}"]
-    for a, name in enumerate(numbers["names"]):
-        angles = np.array(numbers["angle_own"][a])
+    lines = [f"{'':28}  {'lr':>6}  {'final loss: median':>18} {'(range)':>19}  {'accuracy: median':>16} "
+             f"{'(range)':>15}  "
+             f"{'angle, start':>12}  {'angle, end':>12}"]  # fmt: skip
+    for a, (rule, lr) in enumerate(zip(numbers["rules"], numbers["lr"])):
+        angles, loss, accuracy = (np.array(numbers[key][a]) for key in ("angle_own", "loss", "accuracy"))
         ends = [f"{angles[:, p].mean():.1f} ± {angles[:, p].std(ddof=min(1, len(angles) - 1)):.1f}" for p in (0, -1)]
         lines.append(
-            f"{name:28}  {common.spread(numbers['loss'][a]):>17}  {common.spread(numbers['accuracy'][a]):>17}  "
-            + "  ".join(f"{'-' if a == 0 else text:>14}" for text in ends)
+            f"{rule:28}  {lr:6g}  {np.median(loss):18.4g} {f'({loss.min():.3g} - {loss.max():.3g})':>19}  "
+            f"{np.median(accuracy):16.4f} {f'({accuracy.min():.3f} - {accuracy.max():.3f})':>15}  "
+            + "  ".join(f"{text if a else '-':>12}" for text in ends)
         )
     return lines
