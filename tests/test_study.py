@@ -120,18 +120,19 @@ def test_without_recurrent_weights_only_the_leak_is_left():
     np.testing.assert_allclose(gradient_flow.norms_by_lag(dx), 0.8 ** np.arange(11), rtol=1e-12)
 
 
-def test_spectrum_of_a_large_random_network():
+@pytest.mark.parametrize("seed", [2, 5, 8])
+def test_spectrum_of_a_large_random_network(seed):
     """Disc, outliers and their absence, at a size where the statistics hold."""
     config = ei.ModelConfig(n_hidden=200)
-    params = ei.init_params(config, 3, "float64")
+    params = ei.init_params(config, seed, "float64")
     found = gradient_flow.spectrum(config, params)
     eigenvalues = found["eigenvalues"][0] + 1j * found["eigenvalues"][1]
-    largest = eigenvalues[np.argsort(-np.abs(eigenvalues))]
+    largest = eigenvalues[np.abs(eigenvalues).argmax()]
     expected = found["outliers"][0] + 1j * found["outliers"][1]
-    assert np.abs(largest[0]) > 1.5 * found["radius"]
-    assert min(np.abs(largest[0] - expected)) < 0.15 * np.abs(largest[0])
-    assert np.mean(np.abs(eigenvalues) > 1.1 * found["radius"]) < 0.02
-    assert found["balanced"] < 1.2 * found["radius"]
+    assert np.abs(largest) > 1.8 * found["radius"]
+    assert min(np.abs(largest - expected)) < 0.1 * np.abs(largest)
+    assert np.mean(np.abs(eigenvalues) > 1.1 * found["radius"]) < 0.05
+    assert found["balanced"] < 1.3 * found["radius"]
     # With more excitation than inhibition and balanced rows the sum of the means is an eigenvalue.
     params.w_rec[:, :160] *= 3
     weights = ei.effective_weights(config, params)

@@ -125,6 +125,12 @@ def spread(values):
     return f"{values.mean():.4f} ± {values.std(ddof=1) if len(values) > 1 else 0:.4f}"
 
 
+def middle(values, width, range_width):
+    """Median and range over seeds, as text in two columns: for losses of which some diverge."""
+    values = np.asarray(values, float)
+    return f"{np.median(values):{width}.4g} {f'({values.min():.4g} - {values.max():.4g})':>{range_width}}"
+
+
 def band(ax, x, curves, colour, label, middle=np.mean, **style):
     """Mean (or median) over seeds (axis 0) as a line, their range as a band."""
     curves = np.asarray(curves, float)

@@ -119,15 +119,14 @@ def draw(numbers):
 
 
 def table(numbers):
-    lines = [f"{'':28}  {'lr':>6}  {'final loss: median':>18} {'(range)':>19}  {'accuracy: median':>16} "
-             f"{'(range)':>15}  "
-             f"{'angle, start':>12}  {'angle, end':>12}"]  # fmt: skip
+    lines = [f"{'':28}  {'lr':>6}  {'final loss: median':>18} {'(range)':>21}  {'accuracy: median':>16} "
+             f"{'(range)':>17}  {'angle, start':>12}  {'angle, end':>12}"]  # fmt: skip
     for a, (rule, lr) in enumerate(zip(numbers["rules"], numbers["lr"])):
-        angles, loss, accuracy = (np.array(numbers[key][a]) for key in ("angle_own", "loss", "accuracy"))
+        angles = np.array(numbers["angle_own"][a])
         ends = [f"{angles[:, p].mean():.1f} ± {angles[:, p].std(ddof=min(1, len(angles) - 1)):.1f}" for p in (0, -1)]
         lines.append(
-            f"{rule:28}  {lr:6g}  {np.median(loss):18.4g} {f'({loss.min():.3g} - {loss.max():.3g})':>19}  "
-            f"{np.median(accuracy):16.4f} {f'({accuracy.min():.3f} - {accuracy.max():.3f})':>15}  "
+            f"{rule:28}  {lr:6g}  {common.middle(numbers['loss'][a], 18, 21)}  "
+            f"{common.middle(numbers['accuracy'][a], 16, 17)}  "
             + "  ".join(f"{text if a else '-':>12}" for text in ends)
         )
     return lines

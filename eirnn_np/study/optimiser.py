@@ -49,9 +49,9 @@ def measure(basis, seeds, steps, bar):
     -------
     dict
         ``names`` (A,); ``curves`` (A, seed, points), ``loss``, ``accuracy`` (A, seed); ``clipped`` (A, seed), share
-        of steps whose gradient was clipped; ``apart`` (seed, points), |loss in float32 - loss in float64| averaged
-        as the curves, ``apart_first`` (seed, 200), the same for each of the first steps, ``apart_params`` (seed,),
-        the distance of the final weights over their norm; ``bias_moved`` (3, seed), root mean square change of
+        of steps whose gradient was clipped; ``apart`` (seed, points), |loss in float32 - loss in float64|, means
+        from one of the steps ``apart_from`` (points,) to the next; ``apart_params`` (seed,), the distance of the final
+        weights over their norm; ``bias_moved`` (3, seed), root mean square change of
         b_rec + b_in in training with two biases, one, and one at twice the rate; ``bias_apart`` (2, seed), largest
         difference of b_rec + b_in between two biases and one, and one at twice the rate, after 100 steps in float64,
         over how far they had moved.
@@ -88,10 +88,11 @@ def measure(basis, seeds, steps, bar):
     curves, loss, accuracy, clipped = (np.array([[r[c] for r in rows[name]] for name in names]) for c in range(4))
     single, double = f"Adam, lr {basis.lr:g}", "float64"
     difference = np.abs([every[single, seed] - every[double, seed] for seed in seeds])
+    first = np.unique(np.geomspace(1, steps, 100).astype(int)) - 1
     flat = [(final[single, seed].flat, final[double, seed].flat) for seed in seeds]
     return {
         "names": names, "curves": curves, "loss": loss, "accuracy": accuracy, "clipped": clipped,
-        "apart": [common.curve(row) for row in difference], "apart_first": difference[:, :200],
+        "apart_from": first + 1, "apart": np.add.reduceat(difference, first, axis=1) / np.diff([*first, steps]),
         "apart_params": [float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in flat],
         "bias_moved": moved, "bias_apart": apart, "lr": basis.lr,
     }  # fmt: skip
@@ -117,7 +118,7 @@ def _bias_apart(basis, seed, steps, bar):
 def draw(numbers):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 7), layout="constrained")
+    figure = Figure(figsize=(12, 7.6), layout="constrained")
     axes = figure.subplots(2, 2)
     curves, names = np.array(numbers["curves"]), numbers["names"]
     x = common.curve_steps(curves, numbers["steps"])
@@ -128,23 +129,28 @@ def draw(numbers):
         common.band(axes[0, 0], x, curves[a], shade, names[a], ls=ls)
     axes[0, 0].set(ylabel="Loss (nats per time step)", yscale="log", title="Adam, and SGD clipped at norm 1")
     axes[0, 0].legend(ncols=2)
-    default = f"Adam, lr {numbers['lr']:g}"
-    both = {"two biases": default, "one bias": "one bias", "one bias, twice the rate": "one bias, twice the rate"}
-    for (label, name), colour, ls in zip(both.items(), (COLOURS[0], COLOURS[3], COLOURS[2]), ("-", "-", "--")):
-        common.band(axes[0, 1], x, curves[names.index(name)], colour, label, ls=ls)
-    axes[0, 1].set(ylabel="Loss (nats per time step)", yscale="log", title="Two biases and one (Adam)")
-    axes[0, 1].legend()
-    for label, name, colour in (("float32", default, COLOURS[0]), ("float64", "float64", COLOURS[3])):
-        common.band(axes[1, 0], x, curves[names.index(name)], colour, label)
-    axes[1, 0].set(ylabel="Loss (nats per time step)", yscale="log", title="float32 and float64, same draws")
+
+    for a, name in enumerate(names):
+        colour = COLOURS[0] if name.startswith("Adam") else COLOURS[1] if name.startswith("SGD") else COLOURS[4]
+        each = np.array(numbers["loss"][a])
+        axes[0, 1].plot(each, np.full(len(each), a), "o", color=colour, ms=4.5)
+        axes[0, 1].plot([each.mean()] * 2, [a - 0.25, a + 0.25], color=colour, lw=2)
+    axes[0, 1].set(xlabel="Final loss (nats per time step)", title="Each seed, and their mean")
+    axes[0, 1].set_yticks(range(len(names)), names)
+    axes[0, 1].invert_yaxis()
+    axes[0, 1].grid(axis="y", color="0.92")
+
+    two = curves[names.index(f"Adam, lr {numbers['lr']:g}")]
+    for name, colour in zip(names[-2:], (COLOURS[3], COLOURS[2])):
+        common.band(axes[1, 0], x, curves[names.index(name)] - two, colour, name)
+    axes[1, 0].axhline(0, color="0.6", lw=1, ls=":")
+    axes[1, 0].set(ylabel="Loss - loss with two biases (nats)", title="One bias instead of two")
     axes[1, 0].legend()
-    first = np.maximum(numbers["apart_first"], 1e-12)
-    axes[1, 1].loglog(np.arange(1, first.shape[1] + 1), first.T, color=COLOURS[4], lw=0.8)
-    axes[1, 1].loglog(
-        x[x > first.shape[1]], np.array(numbers["apart"])[:, x > first.shape[1]].T, color=COLOURS[4], lw=0.8
-    )
+
+    apart = np.maximum(numbers["apart"], 1e-12)
+    axes[1, 1].loglog(numbers["apart_from"], apart.T, color=COLOURS[4], lw=0.9)
     axes[1, 1].set(ylabel="|loss in float32 - in float64| (nats)", title="float32 against float64, each seed")
-    for ax in axes.flat:
+    for ax in (axes[0, 0], *axes[1]):
         ax.set_xlabel("Training step")
     return figure
 

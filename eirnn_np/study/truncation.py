@@ -71,27 +71,27 @@ def draw(numbers):
     axes[0].legend(title="of training by BPTT")
     curves = np.array(numbers["curves"])
     for name, each, colour in zip(numbers["names"], curves, COLOURS):
-        ls = "--" if name == "BPTT" else "-"
-        common.band(
-            axes[2], common.curve_steps(curves, numbers["steps"]), each, "0.1" if ls == "--" else colour, name, ls=ls
-        )
+        style = {"colour": "0.1", "ls": "--"} if name == "BPTT" else {"colour": colour}
+        common.band(axes[2], common.curve_steps(curves, numbers["steps"]), each, label=name, middle=np.median, **style)
     axes[2].set(xlabel="Training step", ylabel="Loss (nats per time step)", yscale="log")
-    axes[2].legend(ncols=2)
+    axes[2].set_ylim(None, 1.5 * curves[-1].max())
+    axes[2].legend(ncols=2, loc="lower left")
     return figure
 
 
 def table(numbers):
-    lines = [
-        f"{'':8}  {'angle before':>14}  {'after':>14}  {'norm ratio after':>18}  {'final loss':>17}  {'accuracy':>17}"
-    ]
+    lines = [f"{'':8}  {'angle before':>14}  {'after':>14}  {'norm ratio after':>18}  {'final loss: median':>18} "
+             f"{'(range)':>18}  {'accuracy: median':>16} {'(range)':>17}"]  # fmt: skip
+    angles, ratio = np.array(numbers["angle"]), np.array(numbers["ratio"])
     for j, name in enumerate(numbers["names"]):
-        angles, ratio = np.array(numbers["angle"]), np.array(numbers["ratio"])
         cells = ["-"] * 3
         if j < len(numbers["lengths"]):
             cells = [_short(angles[:, 0, j], 1), _short(angles[:, -1, j], 1), _short(ratio[:, -1, j], 3)]
         lines.append(
-            f"{name:8}  {cells[0]:>14}  {cells[1]:>14}  {cells[2]:>18}  {common.spread(numbers['loss'][j]):>17}  "
-            f"{common.spread(numbers['accuracy'][j]):>17}"
+            f"{name:8}  {cells[0]:>14}  {cells[1]:>14}  {cells[2]:>18}  "
+            + common.middle(numbers["loss"][j], 18, 18)
+            + "  "
+            + common.middle(numbers["accuracy"][j], 16, 17)
         )
     return lines
 
