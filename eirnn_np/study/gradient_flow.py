@@ -195,24 +195,25 @@ def draw(numbers):
     ax.set(ylabel="log$_{10}$ singular value of ∂x$_T$/∂x$_{T-k}$", xlabel="Steps k")
     ax.legend()
 
-    ax, factors = axes[0, 2], np.maximum(np.mean(numbers["factors"], axis=2), 1e-3)
-    limit = np.abs(np.log(factors)).max()
-    image = ax.imshow(np.log(factors), cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", origin="lower")
+    ax, factors = axes[0, 2], np.median(numbers["factors"], axis=2)
+    logs = np.log(np.maximum(factors, 1e-3))  # 0: the units that are read out are silent in most seeds
+    limit = min(1.0, np.abs(logs).max())
+    image = ax.imshow(logs, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", origin="lower")
     for (a, r), value in np.ndenumerate(factors):
-        dark = abs(np.log(value)) > 0.6 * limit
+        dark = abs(logs[a, r]) > 0.6 * limit
         ax.text(r, a, f"{value:.2f}", ha="center", va="center", fontsize=9, color="white" if dark else "black")
     ax.set(
-        xlabel="Spectral radius of W$_{rec}$", ylabel="α = dt / τ", title="Growth of |dL/dx| per step, before training"
+        xlabel="Spectral radius of W$_{rec}$", ylabel="α = dt / τ", title="Factor of |dL/dx| per step, untrained"
     )
     ax.set_xticks(range(len(numbers["radii"])), [f"{r:g}" for r in numbers["radii"]])
     ax.set_yticks(range(len(numbers["alphas"])), [f"{a:g}" for a in numbers["alphas"]])
-    figure.colorbar(image, ax=ax, label="ln of the factor")
+    figure.colorbar(image, ax=ax, label="ln of the factor (clipped at ±1)")
 
     ax = axes[1, 2]
     for alpha, each, colour in zip(numbers["alphas"], np.array(numbers["norms_alpha"]), COLOURS):
         common.band(ax, lag, np.maximum(each, 1e-12), colour, f"α = {alpha:g}")
     ax.set(yscale="log", xlabel="Steps before the loss, k", ylabel="|dL/dx$_t$| / at the loss",
-           title="Spectral radius 1, before training")  # fmt: skip
+           title="Spectral radius 1, untrained")  # fmt: skip
     ax.legend()
 
     eigenvalues = np.array(numbers["eigenvalues"])
