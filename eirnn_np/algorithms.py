@@ -67,7 +67,7 @@ def truncated_bptt(config, params, inputs, labels, noise=None, weights=None, bac
     `steps` >= T is BPTT. Time O(steps T B H^2).
     """
     steps = check_truncation(steps)
-    batch = _check(config, params, inputs, labels, noise, weights, backend)
+    params, *batch = _check(config, params, inputs, labels, noise, weights, backend)
     if backend == "numpy":
         loss, grads = alternatives.truncated_bptt(config, params, *batch, steps)
         return float(loss), grads
@@ -93,7 +93,7 @@ def rtrl(config, params, inputs, labels, noise=None, weights=None, backend="nump
     Exact: equal to BPTT to rounding. Plain NumPy under either name of a backend, since almost all of its time is
     spent in one matrix product. Time O(T B H^4), memory O(B H^3): for small networks.
     """
-    batch = _check(config, params, inputs, labels, noise, weights, backend)
+    params, *batch = _check(config, params, inputs, labels, noise, weights, backend)
     loss, grads = alternatives.rtrl(config, params, *batch)
     return float(loss), grads
 
@@ -107,7 +107,7 @@ def eprop(config, params, inputs, labels, noise=None, weights=None, backend="num
         Fixed weights by which the error comes back. None takes the read-out weights (symmetric e-prop): then
         inhibitory units, which are not read out, get no error, and the weights onto them a gradient of 0.
     """
-    batch = _check(config, params, inputs, labels, noise, weights, backend)
+    params, *batch = _check(config, params, inputs, labels, noise, weights, backend)
     if feedback is not None:
         feedback = real_array("feedback", feedback, (config.n_out, config.n_hidden), params.dtype)
     if backend == "numpy":
@@ -219,7 +219,7 @@ class _Compiled:
 
 
 def _check(config, params, inputs, labels, noise, weights, backend):
-    """What `loss_and_grads` checks, by the same functions: (inputs, targets, noise, weights)."""
-    inputs, noise = model.check_run(config, params, inputs, noise, backend)
+    """What `loss_and_grads` checks, by the same functions: params, inputs, targets, noise, weights."""
+    params, inputs, noise = model.check_run(config, params, inputs, noise, backend)
     labels = model.check_targets(config, labels, inputs.shape, params.dtype)
-    return inputs, labels, noise, model.check_weights(weights, inputs.shape, params.dtype)
+    return params, inputs, labels, noise, model.check_weights(weights, inputs.shape, params.dtype)

@@ -202,9 +202,7 @@ def draw(numbers):
     for (a, r), value in np.ndenumerate(factors):
         dark = abs(logs[a, r]) > 0.6 * limit
         ax.text(r, a, f"{value:.2f}", ha="center", va="center", fontsize=9, color="white" if dark else "black")
-    ax.set(
-        xlabel="Spectral radius of W$_{rec}$", ylabel="α = dt / τ", title="Factor of |dL/dx| per step, untrained"
-    )
+    ax.set(xlabel="Spectral radius of W$_{rec}$", ylabel="α = dt / τ", title="Factor of |dL/dx| per step, untrained")
     ax.set_xticks(range(len(numbers["radii"])), [f"{r:g}" for r in numbers["radii"]])
     ax.set_yticks(range(len(numbers["alphas"])), [f"{a:g}" for a in numbers["alphas"]])
     figure.colorbar(image, ax=ax, label="ln of the factor (clipped at ±1)")

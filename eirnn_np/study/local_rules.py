@@ -105,7 +105,7 @@ def draw(numbers):
     top = 1.5 * max(curves[a].max() for a in best(numbers).values())
     axes[0].set(xlabel="Training step", ylabel="Loss (nats per time step)", yscale="log", ylim=(None, top))
     axes[0].plot([], [], ":", color="0.2", label=f"at lr {numbers['lr'][0]:g}")
-    axes[0].legend(handles=axes[0].lines[-1:], loc="upper right")
+    axes[0].legend(handles=axes[0].lines[-1:], loc="lower left")
     axes[1].set(xlabel="Training step", ylabel="Angle to BPTT's gradient (°)", ylim=(0, 120))
     axes[1].plot([], [], color="0.2", label="at its own weights")
     axes[1].plot([], [], color="0.2", ls="--", label="at weights trained by BPTT")
