@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import algorithms, model
 from ..adam import Adam
+from ..params import effective_weights
 from . import common
 from .common import COLOURS
 
@@ -34,13 +35,14 @@ def measure(basis, seeds, steps, bar):
         ``rules`` and ``lr`` (A,), BPTT first; ``curves`` (A, seed, points), ``loss``, ``accuracy`` (A, seed); ``at``
         (P,) training steps; ``angle_own`` (A, seed, P) degrees, at the weights that the rule itself has trained;
         ``angle_read_out`` (A, seed, P), between the read-out and the random feedback weights of the excitatory
-        units; ``angle_bptt`` (rule, seed, P), at the weights that BPTT has trained.
+        units; ``max_real`` (A, seed, P), largest real part of an eigenvalue of W_rec: above 1 the network is unstable
+        wherever the units of that mode are all active; ``angle_bptt`` (rule, seed, P), at the weights that BPTT has trained.
     """
     at = sorted({steps * p // POINTS for p in range(POINTS + 1)})
     names = list(rules(basis.config, 0))
     trained = [(names[0], basis.lr), *((name, f * basis.lr) for name in names[1:] for f in FACTORS)]
     bar.reset(len(seeds) * steps * len(trained))
-    own, read_out = np.zeros((2, len(trained), len(seeds), len(at)))
+    own, read_out, max_real = np.zeros((3, len(trained), len(seeds), len(at)))
     on_bptt = np.zeros((len(names), len(seeds), len(at)))
     rows = [[] for _ in trained]
     for i, seed in enumerate(seeds):
@@ -54,13 +56,14 @@ def measure(basis, seeds, steps, bar):
                             common.accuracy(basis, basis.config, params, seed)))  # fmt: skip
             for p, step in enumerate(at):
                 own[a, i, p] = _angle(basis.config, kept[step], gradient, probes)
+                max_real[a, i, p] = np.linalg.eigvals(effective_weights(basis.config, kept[step])).real.max()
                 read_out[a, i, p] = common.angle(kept[step].w_out.ravel(), feedback.ravel())
                 if gradient is None:
                     on_bptt[:, i, p] = [_angle(basis.config, kept[step], g, probes) for g in gradients.values()]
     curves, loss, accuracy = (np.array([[row[c] for row in each] for each in rows]) for c in range(3))
     names, rates = zip(*trained)
     return {"rules": names, "lr": rates, "curves": curves, "loss": loss, "accuracy": accuracy, "at": at,
-            "angle_own": own, "angle_bptt": on_bptt, "angle_read_out": read_out}  # fmt: skip
+            "angle_own": own, "angle_bptt": on_bptt, "angle_read_out": read_out, "max_real": max_real}  # fmt: skip
 
 
 def _angle(config, params, gradient, probes):
@@ -88,33 +91,38 @@ def best(numbers):
 def draw(numbers):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
-    axes = figure.subplots(1, 3)
-    curves, at = np.array(numbers["curves"]), numbers["at"]
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    (ax_loss, ax_angle), (ax_real, ax_read_out) = figure.subplots(2, 2)
+    curves, at, chosen = np.array(numbers["curves"]), numbers["at"], best(numbers)
     x = common.curve_steps(curves, numbers["steps"])
-    for r, (rule, a) in enumerate(best(numbers).items()):
+    for r, (rule, a) in enumerate(chosen.items()):
         label = f"{rule} (lr {numbers['lr'][a]:g})"
-        common.band(axes[0], x, curves[a], COLOURS[r], label, middle=np.median)
-        fastest = numbers["rules"].index(rule)
-        if fastest != a:
-            axes[0].plot(x, np.median(curves[fastest], axis=0), ":", color=COLOURS[r], lw=1.2)
+        common.band(ax_loss, x, curves[a], COLOURS[r], label, middle=np.median)
+        common.band(ax_real, at, numbers["max_real"][a], COLOURS[r], label, middle=np.median)
+        first = numbers["rules"].index(rule)
+        if first != a:
+            ax_loss.plot(x, np.median(curves[first], axis=0), ":", color=COLOURS[r], lw=1.2)
+            ax_real.plot(at, np.median(numbers["max_real"][first], axis=0), ":", color=COLOURS[r], lw=1.2)
         if r:
-            common.band(axes[1], at, numbers["angle_own"][a], COLOURS[r], label)
-            common.band(axes[1], at, numbers["angle_bptt"][r], COLOURS[r], None, ls="--", lw=1.2)
-        common.band(axes[2], at, numbers["angle_read_out"][a], COLOURS[r], label)
-    top = 1.5 * max(curves[a].max() for a in best(numbers).values())
-    axes[0].set(xlabel="Training step", ylabel="Loss (nats per time step)", yscale="log", ylim=(None, top))
-    axes[0].plot([], [], ":", color="0.2", label=f"at lr {numbers['lr'][0]:g}")
-    axes[0].legend(handles=axes[0].lines[-1:], loc="lower left")
-    axes[1].set(xlabel="Training step", ylabel="Angle to BPTT's gradient (°)", ylim=(0, 120))
-    axes[1].plot([], [], color="0.2", label="at its own weights")
-    axes[1].plot([], [], color="0.2", ls="--", label="at weights trained by BPTT")
-    axes[1].legend(handles=axes[1].lines[-2:], loc="lower right")
-    axes[2].set(xlabel="Training step", ylabel="Angle of read-out and random weights (°)")
-    for ax in axes[1:]:
-        ax.axhline(90, color="0.6", lw=1, ls=":")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles[:-1], labels[:-1], loc="outside upper center", ncols=2)
+            common.band(ax_angle, at, numbers["angle_own"][a], COLOURS[r], label)
+            common.band(ax_angle, at, numbers["angle_bptt"][r], COLOURS[r], None, ls="--", lw=1.2)
+        common.band(ax_read_out, at, numbers["angle_read_out"][a], COLOURS[r], label)
+    figure.legend(*ax_loss.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    ax_loss.set(ylabel="Loss (nats per time step)", yscale="log")
+    ax_loss.set_ylim(None, 1.5 * max(curves[a].max() for a in chosen.values()))
+    ax_real.set(ylabel="Largest real part of an eigenvalue of W$_{rec}$", ylim=(0, 2))
+    for ax in (ax_loss, ax_real):
+        ax.plot([], [], ":", color="0.2", label=f"at lr {numbers['lr'][0]:g}")
+        ax.legend(handles=ax.lines[-1:], loc="lower left" if ax is ax_loss else "upper left")
+    ax_angle.set(ylabel="Angle to BPTT's gradient (°)", ylim=(0, 120))
+    ax_angle.plot([], [], color="0.2", label="at its own weights")
+    ax_angle.plot([], [], color="0.2", ls="--", label="at weights trained by BPTT")
+    ax_angle.legend(handles=ax_angle.lines[-2:], loc="lower right")
+    ax_read_out.set(ylabel="Angle of read-out and random weights (°)")
+    for ax, level in ((ax_angle, 90), (ax_real, 1), (ax_read_out, 90)):
+        ax.axhline(level, color="0.6", lw=1, ls=":", zorder=0)
+    for ax in figure.axes:
+        ax.set_xlabel("Training step")
     return figure
 
 
