@@ -35,8 +35,9 @@ def measure(basis, seeds, steps, bar):
         ``rules`` and ``lr`` (A,), BPTT first; ``curves`` (A, seed, points), ``loss``, ``accuracy`` (A, seed); ``at``
         (P,) training steps; ``angle_own`` (A, seed, P) degrees, at the weights that the rule itself has trained;
         ``angle_read_out`` (A, seed, P), between the read-out and the random feedback weights of the excitatory
-        units; ``max_real`` (A, seed, P), largest real part of an eigenvalue of W_rec: above 1 the network is unstable
-        wherever the units of that mode are all active; ``angle_bptt`` (rule, seed, P), at the weights that BPTT has trained.
+        units; ``max_real`` (A, seed, P), largest real part of an eigenvalue of W_rec: above 1 the network is
+        unstable wherever the units of that mode are all active; ``angle_bptt`` (rule, seed, P), at the weights that
+        BPTT has trained.
     """
     at = sorted({steps * p // POINTS for p in range(POINTS + 1)})
     names = list(rules(basis.config, 0))

@@ -75,7 +75,7 @@ def draw(numbers):
         common.band(axes[2], common.curve_steps(curves, numbers["steps"]), each, label=name, middle=np.median, **style)
     axes[2].set(xlabel="Training step", ylabel="Loss (nats per time step)", yscale="log")
     axes[2].set_ylim(None, 1.5 * curves[-1].max())
-    axes[2].legend(ncols=2, loc="lower left")
+    axes[2].legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
