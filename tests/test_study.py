@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from eirnn_np.cli import main
 from eirnn_np.sgd import SGD
 from eirnn_np.study import common, constraints, gradient_flow, local_rules, optimiser, rtrl, truncation
 
+DOCS = Path(__file__).parent.parent / "docs"
 SMALL = ei.ModelConfig(n_hidden=10, e_ratio=0.6)
 BASIS = common.Basis(SMALL, batch_size=2, seq_len=30)
 
@@ -71,6 +73,27 @@ def test_bad_arguments(arguments, message, capsys, tmp_path, monkeypatch):
         assert main(["study", *arguments]) > 0
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_page_shows_the_numbers_that_are_kept_beside_it():
+    page = (DOCS / "study.md").read_text()
+    kept = {name: json.loads((DOCS / "study" / f"{name}.json").read_text()) for name in study.STUDIES}
+    for name, numbers in kept.items():
+        assert numbers["study"] == name
+        assert numbers["seeds"] == 5
+        assert study.table(numbers)
+        assert f"figures/study_{name.replace('-', '_')}.png" in page
+    for name, rows in (("constraints", 7), ("optimiser", 10)):
+        losses = np.array(kept[name]["loss"])
+        assert len(losses) == rows
+        for loss in losses:
+            assert f"| {loss.mean():.4f} ± {loss.std(ddof=1):.4f} |" in page, (name, loss)
+    for name in ("truncation", "local-rules"):
+        for loss in np.array(kept[name]["loss"]):
+            assert f"| {np.median(loss):.3g} ({loss.min():.3g} - {loss.max():.3g}) |" in page, (name, loss)
+    factors = np.array(kept["gradient-flow"]["factor"])
+    assert all(f"| {f.mean():.3f} ± {f.std(ddof=1):.3f} |" in page for f in factors)
+    assert f"{np.max(kept['rtrl']['error']):.1e}" in page
 
 
 # --- gradient flow ---------------------------------------------------------------------------------
