@@ -1,7 +1,8 @@
 """The seam for other algorithms: each is a function with the signature of `loss_and_grads`.
 
 `algorithm(name)` gives one of them, `GradientTrainer` trains with any of them. The main job does not come through
-here: `Trainer` makes its whole step of BPTT in one compiled call. Imports model, adam, alternatives and its kernels.
+here: `Trainer` makes its whole step of BPTT in one compiled call. Imports model, adam, trainer, alternatives and its
+kernels.
 """
 
 import functools
@@ -12,8 +13,9 @@ import numpy as np
 
 from . import alternatives, alternatives_kernels, model, reference
 from .adam import Adam
-from .noise import seed_key, uniforms
-from .params import Params, check_params, effective_weights, real_array
+from .noise import uniforms
+from .params import Params, effective_weights, real_array
+from .trainer import check_trainer
 
 ALGORITHMS = ("bptt", "tbptt", "rtrl", "eprop", "rflo")
 FEEDBACK_STREAM = 0x46454544  # "FEED": keeps the feedback weights apart from all that is drawn of the same seed
@@ -159,12 +161,10 @@ class GradientTrainer:
     """
 
     def __init__(self, config, params, gradient=model.loss_and_grads, lr=1e-3, seed=0, threads=None, optimiser=None):
-        check_params(config, params)
-        seed_key(seed)
+        self.threads = check_trainer(config, params, seed, threads)
         self.config, self.params, self.seed, self.gradient = config, params, seed, gradient
         self.adam = Adam(lr) if optimiser is None else optimiser
         self.grads = Params.like(config, params.dtype)
-        self.threads = int(threads or numba.get_num_threads())
         self.k = 0
 
     @property

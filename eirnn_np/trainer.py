@@ -40,17 +40,11 @@ class Trainer:
     def __init__(
         self, config: ModelConfig, params: Params, lr: float = 1e-3, seed: int = 0, threads: int | None = None
     ) -> None:
-        check_params(config, params)
-        if not params.flat.flags.carray:
-            raise ValueError("params.flat must be writeable and in C order: pass params.copy()")
-        seed_key(seed)
-        most = numba.config.NUMBA_NUM_THREADS
-        if threads is not None and (not isinstance(threads, int | np.integer) or not 1 <= threads <= most):
-            raise ValueError(f"threads must be from 1 to {most} (set NUMBA_NUM_THREADS for more), found {threads!r}")
+        threads = check_trainer(config, params, seed, threads)
         self.config, self.params, self.seed = config, params, seed
         self.adam = Adam(lr)
         self.grads = Params.like(config, params.dtype)
-        self.threads = int(threads or numba.get_num_threads())
+        self.threads = threads
         self.k = 0
         self._model = KernelModel(config, params.dtype)
         self._shape = self._workspace = self._weights = None
@@ -123,3 +117,15 @@ class Trainer:
         if self.config.loss == "squared_error":
             labels = np.zeros((n_time, n_batch, self.config.n_out), self.params.dtype)
         Trainer(self.config, self.params.copy(), self.lr, self.seed, self.threads).step(inputs, labels)
+
+
+def check_trainer(config: ModelConfig, params: Params, seed: int, threads: int | None) -> int:
+    """ValueError unless a trainer can work with these; returns the number of threads, all where none is given."""
+    check_params(config, params)
+    if not params.flat.flags.carray:
+        raise ValueError("params.flat must be writeable and in C order: pass params.copy()")
+    seed_key(seed)
+    most = numba.config.NUMBA_NUM_THREADS
+    if threads is not None and (not isinstance(threads, int | np.integer) or not 1 <= threads <= most):
+        raise ValueError(f"threads must be from 1 to {most} (set NUMBA_NUM_THREADS for more), found {threads!r}")
+    return int(threads or numba.get_num_threads())

@@ -276,6 +276,13 @@ def test_bad_names_and_truncations(arguments, message):
         algorithm(*arguments)
 
 
+def test_gradient_trainer_refuses_what_the_trainer_refuses(problem):
+    for options in ({"threads": 0}, {"threads": 10**6}, {"seed": -1}):
+        for trainer in (ei.Trainer, GradientTrainer):
+            with pytest.raises(ValueError, match="must be"):
+                trainer(problem.config, problem.params, **options)
+
+
 def test_bad_arrays_are_named(problem):
     config, params, inputs, labels, noise = batch(problem)
     with pytest.raises(ValueError, match="inputs must have shape"):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,13 @@ def test_the_page_shows_the_numbers_that_are_kept_beside_it():
     factors = np.array(kept["gradient-flow"]["factor"])
     assert all(f"| {f.mean():.3f} ± {f.std(ddof=1):.3f} |" in page for f in factors)
     assert f"{np.max(kept['rtrl']['error']):.1e}" in page
+
+
+def test_the_page_prints_what_it_says(capsys):
+    page = (DOCS / "study.md").read_text()
+    code, printed = re.search(r"```python\n(import eirnn_np.*?)```\n```\n(.*?)```", page, re.S).groups()
+    exec(compile(code, "docs/study.md", "exec"), {})
+    assert capsys.readouterr().out == printed
 
 
 # --- gradient flow ---------------------------------------------------------------------------------
