@@ -7,13 +7,14 @@ past, or the input from other units, is held at what was recorded: of these they
 import functools
 
 import numpy as np
+import planted_errors
 import pytest
 from conftest import make_problem, relative_error
 
 import eirnn_np as ei
 from eirnn_np import algorithms
 from eirnn_np.algorithms import GradientTrainer, algorithm, random_feedback
-from eirnn_np.gradcheck import _torch_gradients
+from eirnn_np.gradcheck import TOLERANCE, _torch_gradients
 
 BACKENDS = ("numpy", "numba")
 TAU = tuple(np.linspace(30.0, 200.0, 7))
@@ -63,6 +64,14 @@ def test_rtrl_is_an_oracle_that_notices_an_error(problem):
     grads.w_rec *= 1.0005
     report = ei.check_network(*batch(problem), oracles=("rtrl",), grads=grads)
     assert ("w_rec", "rtrl") in report.failures()
+
+
+@pytest.mark.parametrize("error", planted_errors.ERRORS)
+def test_rtrl_catches_each_planted_error(error, problem):
+    exact = algorithms.rtrl(*batch(problem))[1]
+    wrong = planted_errors.planted(error)(*batch(problem), np.full((11, 3), 1 / 33))[1]
+    worst = max(relative_error(gradient, getattr(exact, name)) for name, gradient in wrong.items())
+    assert worst > 100 * TOLERANCE["float64"]["rtrl"]
 
 
 # --- truncated BPTT --------------------------------------------------------------------------------
