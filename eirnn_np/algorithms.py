@@ -7,6 +7,7 @@ kernels.
 
 import functools
 import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -14,14 +15,16 @@ import numpy as np
 from . import alternatives, alternatives_kernels, model, reference
 from .adam import Adam
 from .noise import uniforms
-from .params import Params, effective_weights, real_array
+from .params import ModelConfig, Params, effective_weights, real_array
 from .trainer import check_trainer
+
+Gradient = Callable[..., tuple[float, Params]]  # the signature of `loss_and_grads`
 
 ALGORITHMS = ("bptt", "tbptt", "rtrl", "eprop", "rflo")
 FEEDBACK_STREAM = 0x46454544  # "FEED": keeps the feedback weights apart from all that is drawn of the same seed
 
 
-def algorithm(name="bptt", truncation=None, seed=0):
+def algorithm(name: str = "bptt", truncation: int | None = None, seed: int = 0) -> Gradient:
     """A gradient by its name: a function ``(config, params, inputs, labels, noise=None, weights=None)``.
 
     Parameters
@@ -55,23 +58,33 @@ def algorithm(name="bptt", truncation=None, seed=0):
     return {"bptt": model.loss_and_grads, "rtrl": rtrl, "eprop": eprop}[name]
 
 
-def check_truncation(truncation):
+def check_truncation(truncation) -> int:
     """`truncation` if it is an integer of at least 1, else ValueError."""
     if isinstance(truncation, bool) or not isinstance(truncation, int | np.integer) or truncation < 1:
         raise ValueError(f"the algorithm tbptt needs a truncation, an integer of at least 1, found {truncation!r}")
     return int(truncation)
 
 
-def truncated_bptt(config, params, inputs, labels, noise=None, weights=None, backend="numba", *, steps):
+def truncated_bptt(
+    config: ModelConfig,
+    params: Params,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    noise: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    backend: str = "numba",
+    *,
+    steps: int,
+) -> tuple[float, Params]:
     """As `loss_and_grads`, but the loss of each time step reaches back through at most `steps` steps. (T1)
 
     Sliding truncation, BPTT(h) of Williams & Peng (1990): `steps` = 1 keeps what a step does to its own loss,
     `steps` >= T is BPTT. Time O(steps T B H^2).
     """
     steps = check_truncation(steps)
-    params, *batch = _check(config, params, inputs, labels, noise, weights, backend)
+    params, batch = _check(config, params, inputs, labels, noise, weights, backend)
     if backend == "numpy":
-        loss, grads = alternatives.truncated_bptt(config, params, *batch, steps)
+        loss, grads = alternatives.truncated_bptt(config, params, *batch, steps=steps)
         return float(loss), grads
     run = _Compiled(config, params, *batch)
     (T, B, H) = run.x.shape
@@ -89,18 +102,36 @@ def truncated_bptt(config, params, inputs, labels, noise=None, weights=None, bac
     return run.loss, run.grads(dv, dx0)
 
 
-def rtrl(config, params, inputs, labels, noise=None, weights=None, backend="numpy"):
+def rtrl(
+    config: ModelConfig,
+    params: Params,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    noise: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    backend: str = "numpy",
+) -> tuple[float, Params]:
     """As `loss_and_grads`, by real-time recurrent learning. (R1)-(R4)
 
     Exact: equal to BPTT to rounding. Plain NumPy under either name of a backend, since almost all of its time is
     spent in one matrix product. Time O(T B H^4), memory O(B H^3): for small networks.
     """
-    params, *batch = _check(config, params, inputs, labels, noise, weights, backend)
+    params, batch = _check(config, params, inputs, labels, noise, weights, backend)
     loss, grads = alternatives.rtrl(config, params, *batch)
     return float(loss), grads
 
 
-def eprop(config, params, inputs, labels, noise=None, weights=None, backend="numba", *, feedback=None):
+def eprop(
+    config: ModelConfig,
+    params: Params,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    noise: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    backend: str = "numba",
+    *,
+    feedback: np.ndarray | None = None,
+) -> tuple[float, Params]:
     """As `loss_and_grads`, by eligibility traces: an approximation, local in space and forward in time. (L1)-(L3)
 
     Parameters
@@ -109,11 +140,11 @@ def eprop(config, params, inputs, labels, noise=None, weights=None, backend="num
         Fixed weights by which the error comes back. None takes the read-out weights (symmetric e-prop): then
         inhibitory units, which are not read out, get no error, and the weights onto them a gradient of 0.
     """
-    params, *batch = _check(config, params, inputs, labels, noise, weights, backend)
+    params, batch = _check(config, params, inputs, labels, noise, weights, backend)
     if feedback is not None:
         feedback = real_array("feedback", feedback, (config.n_out, config.n_hidden), params.dtype)
     if backend == "numpy":
-        loss, grads = alternatives.eprop(config, params, *batch, feedback)
+        loss, grads = alternatives.eprop(config, params, *batch, feedback=feedback)
         return float(loss), grads
     run = _Compiled(config, params, *batch)
     signal = run.read_out if feedback is None else run.dz @ feedback
@@ -126,13 +157,23 @@ def eprop(config, params, inputs, labels, noise=None, weights=None, backend="num
     return run.loss, run.grads(dv, None if params.x0 is None else dx0)
 
 
-def rflo(config, params, inputs, labels, noise=None, weights=None, backend="numba", *, seed=0):
+def rflo(
+    config: ModelConfig,
+    params: Params,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    noise: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    backend: str = "numba",
+    *,
+    seed: int = 0,
+) -> tuple[float, Params]:
     """As `eprop`, with `random_feedback` to all units: RFLO (Murray 2019) for these equations."""
     feedback = random_feedback(config, seed)
     return eprop(config, params, inputs, labels, noise, weights, backend, feedback=feedback)
 
 
-def random_feedback(config, seed=0, inhibitory=True):
+def random_feedback(config: ModelConfig, seed: int = 0, inhibitory: bool = True) -> np.ndarray:
     """Fixed feedback weights (O, H), uniform on (-k, k) with the k = 1/sqrt(E) that the read-out weights start from.
 
     `inhibitory` = False leaves out the inhibitory units, as the read-out does.
@@ -160,7 +201,10 @@ class GradientTrainer:
         Adam(lr) by default.
     """
 
-    def __init__(self, config, params, gradient=model.loss_and_grads, lr=1e-3, seed=0, threads=None, optimiser=None):
+    def __init__(
+        self, config: ModelConfig, params: Params, gradient: Gradient = model.loss_and_grads, lr: float = 1e-3,
+        seed: int = 0, threads: int | None = None, optimiser=None,
+    ) -> None:  # fmt: skip
         self.threads = check_trainer(config, params, seed, threads)
         self.config, self.params, self.seed, self.gradient = config, params, seed, gradient
         self.adam = Adam(lr) if optimiser is None else optimiser
@@ -168,17 +212,18 @@ class GradientTrainer:
         self.k = 0
 
     @property
-    def lr(self):
+    def lr(self) -> float:
         return self.adam.lr
 
-    def step(self, inputs, labels, weights=None) -> float:
+    def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step; returns the loss before the update. Where that is not finite there is no update."""
         noise = None
         before = numba.get_num_threads()
         numba.set_num_threads(self.threads)
         try:
             if self.config.sigma_rec:
-                noise = model.recurrent_noise(self.config, self.seed, self.k, *np.shape(inputs)[:2], self.params.dtype)
+                T, B = np.shape(inputs)[:2]
+                noise = model.recurrent_noise(self.config, self.seed, self.k, T, B, self.params.dtype)
             loss, self.grads = self.gradient(self.config, self.params, inputs, labels, noise, weights)
             if math.isfinite(loss):
                 self.adam.update(self.params, self.grads)
@@ -187,7 +232,7 @@ class GradientTrainer:
             numba.set_num_threads(before)
         return loss
 
-    def compile(self, n_time, n_batch):
+    def compile(self, n_time: int, n_batch: int) -> None:
         """Compile what `step` needs, without changing anything."""
         inputs, labels = np.zeros((2, 1, self.config.n_in), self.params.dtype), np.zeros((2, 1), np.int64)
         if self.config.loss == "squared_error":
@@ -219,7 +264,7 @@ class _Compiled:
 
 
 def _check(config, params, inputs, labels, noise, weights, backend):
-    """What `loss_and_grads` checks, by the same functions: params, inputs, targets, noise, weights."""
+    """What `loss_and_grads` checks, by the same functions: params, (inputs, targets, noise, weights)."""
     params, inputs, noise = model.check_run(config, params, inputs, noise, backend)
     labels = model.check_targets(config, labels, inputs.shape, params.dtype)
-    return params, inputs, labels, noise, model.check_weights(weights, inputs.shape, params.dtype)
+    return params, (inputs, labels, noise, model.check_weights(weights, inputs.shape, params.dtype))

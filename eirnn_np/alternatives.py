@@ -80,11 +80,16 @@ def eprop(config, params, inputs, targets, noise, weights, feedback=None):
 
 
 class _Now:
-    """What an online algorithm may look at in one time step, and the sums so far that need no past.
+    """What an online algorithm may look at in one time step, and the sums so far that need no past."""
 
-    x_before x_{t-1}, x x_t, s [r_{t-1}, u_t, 1], dz the error at the output, dr = dz @ W_out the error at the rates;
-    loss, dw_out, db_out so far.
-    """
+    x_before: np.ndarray  # x_{t-1}
+    x: np.ndarray  # x_t
+    s: np.ndarray  # [r_{t-1}, u_t, 1]
+    dz: np.ndarray  # the error at the output
+    dr: np.ndarray  # dz @ W_out, the error at the rates
+    loss: float  # so far
+    dw_out: np.ndarray
+    db_out: np.ndarray
 
 
 def _online(config, params, inputs, targets, noise, weights):
@@ -127,6 +132,6 @@ def online_grads(config, params, dv, dx0, dw_out, db_out):
     if config.dynamics != "brainpy":
         grads.b_in[...] = dv[:, -1]
     grads.w_out[...], grads.b_out[...] = dw_out, db_out
-    if params.x0 is not None:
+    if grads.x0 is not None:
         grads.x0[...] = dx0
     return grads

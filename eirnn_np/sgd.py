@@ -1,6 +1,8 @@
-"""Stochastic gradient descent with the norm of the gradient clipped, beside Adam. Imports numpy only."""
+"""Stochastic gradient descent with the norm of the gradient clipped, beside Adam. Imports numpy and params."""
 
 import numpy as np
+
+from .params import Params
 
 
 class SGD:
@@ -19,14 +21,14 @@ class SGD:
         Updates whose gradient was clipped, and updates done.
     """
 
-    def __init__(self, lr, clip=1.0):
+    def __init__(self, lr: float, clip: float = 1.0) -> None:
         for name, value in (("lr", lr), ("clip", clip)):
-            if not (np.isscalar(value) and value > 0):
+            if not (isinstance(value, int | float) and value > 0):
                 raise ValueError(f"{name} must be a positive number, found {value!r}")
         self.lr, self.clip = float(lr), float(clip)
         self.clipped = self.k = 0
 
-    def update(self, params, grads):
+    def update(self, params: Params, grads: Params) -> None:
         """One step, in place on ``params.flat``; `params` and `grads` are Params of the same shapes."""
         p, g = params.flat, grads.flat
         if p.shape != g.shape or p.dtype != g.dtype:

@@ -80,7 +80,7 @@ class Settings:
 
 
 def train(
-    trainer: Trainer,
+    trainer: Trainer | algorithms.GradientTrainer,
     batches: Iterator[tuple[np.ndarray, np.ndarray]],
     steps: int,
     on_step: Callable[[int, float], object] | None = None,

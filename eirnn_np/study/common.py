@@ -8,7 +8,7 @@ import numpy as np
 from .. import tasks
 from ..algorithms import GradientTrainer
 from ..analysis import evaluate
-from ..model import recurrent_noise
+from ..model import loss_and_grads, recurrent_noise
 from ..params import ModelConfig, Params, init_params
 from ..train import EVALUATION_SEED_OFFSET, read_run, train
 from ..trainer import Trainer
@@ -68,11 +68,12 @@ def train_network(basis, seed, steps, bar, config=None, params=None, gradient=No
     """
     config = basis.config if config is None else config
     params = init_params(config, seed) if params is None else params
+    trainer: Trainer | GradientTrainer
     if gradient is None and optimiser is None:
         trainer = Trainer(config, params, basis.lr, seed)
     else:
-        options = {} if gradient is None else {"gradient": gradient}
-        trainer = GradientTrainer(config, params, lr=basis.lr, seed=seed, optimiser=optimiser, **options)
+        gradient = loss_and_grads if gradient is None else gradient
+        trainer = GradientTrainer(config, params, gradient, basis.lr, seed, optimiser=optimiser)
     kept = {0: params.astype("float64")} if 0 in snapshots else {}
 
     def on_step(k, _):

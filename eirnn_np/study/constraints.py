@@ -70,7 +70,8 @@ def measure(basis, seeds, steps, bar):
     """
     names = list(variants(basis.config, 0))
     bar.reset(len(seeds) * steps * len(names))
-    rows, trained = {name: [] for name in names}, []
+    rows: dict = {name: [] for name in names}
+    trained: list[int] = []
     for seed in seeds:
         for name, (config, params, gradient) in variants(basis.config, seed).items():
             if len(trained) < len(names):

@@ -121,6 +121,7 @@ def measure(basis, seeds, steps, bar):
         ``outliers`` (P, seed, 2, 2), and ``balanced`` (P, seed), the largest |eigenvalue| once J's rows sum to 0;
         ``alphas``, ``radii``, ``factors`` (alpha, radius, seed), and ``norms_alpha`` (alpha, seed, T) at radius 1.
     """
+    snapshots: list
     if basis.params is not None:
         seeds, snapshots = [basis.seed], ["start", "end"]
         networks = [[init_params(basis.config, basis.seed, "float64"), basis.params.astype("float64")]]

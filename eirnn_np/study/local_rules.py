@@ -45,7 +45,7 @@ def measure(basis, seeds, steps, bar):
     bar.reset(len(seeds) * steps * len(trained))
     own, read_out, max_real = np.zeros((3, len(trained), len(seeds), len(at)))
     on_bptt = np.zeros((len(names), len(seeds), len(at)))
-    rows = [[] for _ in trained]
+    rows: list[list] = [[] for _ in trained]
     for i, seed in enumerate(seeds):
         gradients, probes = rules(basis.config, seed), list(basis.probe(seed, 2))
         feedback = algorithms.random_feedback(basis.config, seed)[:, : basis.config.n_exc]
@@ -62,8 +62,8 @@ def measure(basis, seeds, steps, bar):
                 if gradient is None:
                     on_bptt[:, i, p] = [_angle(basis.config, kept[step], g, probes) for g in gradients.values()]
     curves, loss, accuracy = (np.array([[row[c] for row in each] for each in rows]) for c in range(3))
-    names, rates = zip(*trained)
-    return {"rules": names, "lr": rates, "curves": curves, "loss": loss, "accuracy": accuracy, "at": at,
+    trained_by, rates = zip(*trained)
+    return {"rules": trained_by, "lr": rates, "curves": curves, "loss": loss, "accuracy": accuracy, "at": at,
             "angle_own": own, "angle_bptt": on_bptt, "angle_read_out": read_out, "max_real": max_real}  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def _angle(config, params, gradient, probes):
 
 def best(numbers):
     """{rule: index of the learning rate with the lowest median of the final loss over seeds}."""
-    found = {}
+    found: dict[str, int] = {}
     for a, rule in enumerate(numbers["rules"]):
         if rule not in found or np.median(numbers["loss"][a]) < np.median(numbers["loss"][found[rule]]):
             found[rule] = a

@@ -60,12 +60,13 @@ def measure(basis, seeds, steps, bar):
              "float64", "one bias", "one bias, twice the rate"]  # fmt: skip
     short = min(100, steps)
     bar.reset(len(seeds) * (steps * len(names) + 3 * short))
-    rows = {name: [] for name in names}
+    rows: dict = {name: [] for name in names}
     every, final, moved, apart = {}, {}, np.zeros((3, len(seeds))), np.zeros((2, len(seeds)))
     for i, seed in enumerate(seeds):
         start = init_params(basis.config, seed)
         for name in names:
-            params, options, sgd = start.copy(), {}, None
+            params, sgd = start.copy(), None
+            options: dict = {}
             if name.startswith("SGD"):
                 options["optimiser"] = sgd = SGD(float(name.split()[-1]), CLIP)
             elif name.startswith("Adam"):

@@ -44,15 +44,15 @@ def measure(basis, seeds, steps, bar):
     bar.reset(len(cases) * len(seeds))
     shape = len(cases), 2, len(seeds)
     seconds, peak = np.zeros(shape), np.zeros(shape)
-    error, kernel = np.zeros((2, len(cases), len(seeds)))
+    error, kernel = (np.zeros((len(cases), len(seeds))) for _ in range(2))
     for c, (H, T, B) in enumerate(cases):
         small = dataclasses.replace(config, n_hidden=H, tau=float(np.mean(config.tau)), mask=None)
         for i, seed in enumerate(seeds):
             params = init_params(small, seed, "float64")
             rng = np.random.default_rng(seed)
-            inputs, labels = rng.normal(size=(T, B, small.n_in)), rng.integers(0, small.n_out, (T, B))
-            if small.loss == "squared_error":
-                labels = rng.normal(size=(T, B, small.n_out))
+            inputs = rng.normal(size=(T, B, small.n_in))
+            squared = small.loss == "squared_error"
+            labels = rng.normal(size=(T, B, small.n_out)) if squared else rng.integers(0, small.n_out, (T, B))
             noise = rng.normal(size=(T, B, H)) * small.noise_scale
             batch = inputs, labels, noise, np.full((T, B), 1 / (T * B))
             found = []

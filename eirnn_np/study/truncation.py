@@ -27,7 +27,7 @@ def measure(basis, seeds, steps, bar):
     bar.reset(len(seeds) * steps * (1 + len(lengths)))
     names = [*(f"K = {k}" for k in lengths), "BPTT"]
     angles, ratios = np.zeros((2, len(seeds), len(snapshots), len(lengths)))
-    rows = {name: [] for name in names}
+    rows: dict = {name: [] for name in names}
     for i, seed in enumerate(seeds):
         for k, name in zip([*lengths, None], names):
             gradient = k and functools.partial(truncated_bptt, steps=k)
