@@ -263,7 +263,10 @@ class _Compiled:
         return alternatives.online_grads(self.config, self.params, dv, dx0, dz.T @ rates, dz.sum(axis=0))
 
 
-def _check(config, params, inputs, labels, noise, weights, backend):
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # inputs, targets, noise, weights
+
+
+def _check(config, params, inputs, labels, noise, weights, backend) -> tuple[Params, Batch]:
     """What `loss_and_grads` checks, by the same functions: params, (inputs, targets, noise, weights)."""
     params, inputs, noise = model.check_run(config, params, inputs, noise, backend)
     labels = model.check_targets(config, labels, inputs.shape, params.dtype)
