@@ -72,7 +72,8 @@ def norms_by_lag(dx):
 
 def factor_per_step(norms, first=5):
     """By how much a norm shrinks or grows in a step, on average from lag `first` to the end."""
-    return float((norms[-1] / (norms[first] or 1.0)) ** (1 / (len(norms) - 1 - first)))
+    first = min(first, (len(norms) - 1) // 2)
+    return float((norms[-1] / (norms[first] or 1.0)) ** (1 / max(1, len(norms) - 1 - first)))
 
 
 def spectrum(config, params):
@@ -136,7 +137,7 @@ def measure(basis, seeds, steps, bar):
             for at in zip(*networks)]  # fmt: skip
     found = {key: [[row[key] for row in at] for at in rows] for key in rows[0][0]}
     factors, norms_alpha = _other_networks(basis, seeds)
-    return {"snapshots": snapshots, **found, "alphas": ALPHAS, "radii": RADII, "factors": factors,
+    return {"seeds": len(seeds), "snapshots": snapshots, **found, "alphas": ALPHAS, "radii": RADII, "factors": factors,
             "norms_alpha": norms_alpha, "dt": basis.config.dt}  # fmt: skip
 
 

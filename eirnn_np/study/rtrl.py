@@ -40,7 +40,11 @@ def measure(basis, seeds, steps, bar):
         norm of its tensor; ``seconds_kernel`` (case, seed) of BPTT's compiled kernels on all threads.
     """
     config = basis.config
-    cases = list(dict.fromkeys([*((H, TIME, BATCH) for H in SIZES), *((HIDDEN, T, BATCH) for T in LENGTHS)]))
+    cases = list(
+        dict.fromkeys(
+            [*((H, TIME, BATCH) for H in SIZES if int(config.e_ratio * H) >= 1), *((HIDDEN, T, BATCH) for T in LENGTHS)]
+        )
+    )
     bar.reset(len(cases) * len(seeds))
     shape = len(cases), 2, len(seeds)
     seconds, peak = np.zeros(shape), np.zeros(shape)
