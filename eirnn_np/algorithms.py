@@ -16,6 +16,7 @@ from . import alternatives, alternatives_kernels, model, reference
 from .adam import Adam
 from .noise import uniforms
 from .params import ModelConfig, Params, effective_weights, real_array
+from .threads import launch
 from .trainer import check_trainer
 
 Gradient = Callable[..., tuple[float, Params]]  # the signature of `loss_and_grads`
@@ -90,11 +91,13 @@ def truncated_bptt(
     (T, B, H) = run.x.shape
     dx = np.zeros((T + 1, B, H), params.dtype)
     w_rec = effective_weights(config, params)
-    alternatives_kernels.truncated_adjoints(
-        dx, np.empty((B, H), params.dtype), run.read_out, run.x, run.alpha, w_rec, steps, run.brainpy
-    )
+    with launch():
+        alternatives_kernels.truncated_adjoints(
+            dx, np.empty((B, H), params.dtype), run.read_out, run.x, run.alpha, w_rec, steps, run.brainpy
+        )
     dv = np.zeros((H, run.s.shape[2]), params.dtype)
-    alternatives_kernels.current_weight_grads(dv, dx[:T], run.s, run.alpha)
+    with launch():
+        alternatives_kernels.current_weight_grads(dv, dx[:T], run.s, run.alpha)
     dx0 = None
     if params.x0 is not None:
         x0 = np.broadcast_to(params.x0, (B, H))
@@ -151,9 +154,10 @@ def eprop(
     dv = np.zeros((config.n_hidden, run.s.shape[2]), params.dtype)
     dx0 = np.zeros(config.n_hidden, params.dtype)
     active = np.broadcast_to(run.x0 > 0, signal.shape[1:]).copy()
-    alternatives_kernels.eligibility_grads(
-        dv, dx0, np.empty_like(dv), signal, run.s, run.x, active, run.alpha, run.brainpy
-    )
+    with launch():
+        alternatives_kernels.eligibility_grads(
+            dv, dx0, np.empty_like(dv), signal, run.s, run.x, active, run.alpha, run.brainpy
+        )
     return run.loss, run.grads(dv, None if params.x0 is None else dx0)
 
 
@@ -216,7 +220,10 @@ class GradientTrainer:
         return self.adam.lr
 
     def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
-        """One training step; returns the loss before the update. Where that is not finite there is no update."""
+        """One training step; returns the loss before the update.
+
+        Where loss or gradient are not finite there is no update, and `k` stays.
+        """
         noise = None
         before = numba.get_num_threads()
         numba.set_num_threads(self.threads)
@@ -225,7 +232,7 @@ class GradientTrainer:
                 T, B = np.shape(inputs)[:2]
                 noise = model.recurrent_noise(self.config, self.seed, self.k, T, B, self.params.dtype)
             loss, self.grads = self.gradient(self.config, self.params, inputs, labels, noise, weights)
-            if math.isfinite(loss):
+            if math.isfinite(loss) and np.isfinite(self.grads.flat).all():
                 self.adam.update(self.params, self.grads)
                 self.k += 1
         finally:

@@ -215,12 +215,12 @@ def _study(arguments):
     from . import study
     from .train import RunError, next_run_folder
 
-    if arguments.out is None:
-        folder = next_run_folder("studies", arguments.name)
-    elif (folder := Path(arguments.out)).exists() and (not folder.is_dir() or any(folder.iterdir())):
+    folder = None if arguments.out is None else Path(arguments.out)
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder} is not an empty folder; choose another with --out")
     numbers = study.measure(arguments.name, arguments.run, arguments.seeds, arguments.steps)
     _say(study.table(numbers))
+    folder = next_run_folder("studies", arguments.name) if folder is None else folder
     for path in study.write(numbers, folder):
         _say(path)
 

@@ -318,6 +318,14 @@ def test_train_takes_every_algorithm(tmp_path, capsys, options):
     trainer, batches = GradientTrainer(config, start, gradient), ei.make_batches(batch_size=2, seq_len=20)
     np.testing.assert_array_equal(losses, [trainer.step(*next(batches)) for _ in range(3)])
     np.testing.assert_array_equal(params.flat, start.flat)
+    # And it goes on by the same algorithm, to the bit.
+    assert main(["train", "--resume", str(tmp_path / "run"), "--steps", "5", "--no-figures"]) == 0
+    _, _, params, losses = read_run(tmp_path / "run")
+    np.testing.assert_array_equal(losses[3:], [trainer.step(*next(batches)) for _ in range(2)])
+    np.testing.assert_array_equal(params.flat, start.flat)
+    other = "rflo" if options[0] == "eprop" else "eprop"
+    assert main(["train", "--resume", str(tmp_path / "run"), "--algorithm", other]) == 2
+    assert f"algorithm is {options[0]} in this run" in capsys.readouterr().err
 
 
 def test_train_refuses_a_truncation_that_nothing_uses(tmp_path, capsys):
