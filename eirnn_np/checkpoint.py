@@ -80,12 +80,13 @@ def save_checkpoint(folder, trainer, losses, info=None):
         "info": json.dumps(info),  # as text: the order of its keys stays
     }
     metadata["digest"] = _digest(tensors, metadata)
-    path, previous = Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS
+    path = Path(folder) / CHECKPOINT
     try:
         _read_checked(path)
+        kept = Path(folder) / PREVIOUS
     except (OSError, ValueError):
-        previous = None  # not worth keeping: it must not replace one that is
-    save_tensors(path, tensors, metadata, previous)
+        kept = None  # not worth keeping: it must not replace one that is
+    save_tensors(path, tensors, metadata, kept)
 
 
 def load_checkpoint(folder, threads=None, report=None):

@@ -92,7 +92,9 @@ def _work(batches, task, batch_size, seq_len, seed, env_kwargs, start):
 
 def _end_with_the_parent():
     """A parent that is killed cannot end its worker, which would wait for ever in a full queue."""
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)
 
 

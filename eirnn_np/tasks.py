@@ -128,9 +128,9 @@ def make_batches(
             if source == "auto":
                 warnings.warn(f"{task} is not replayed: {reason}; neurogym itself makes the batches", stacklevel=2)
         if reason is None:
-            stream = replay.CompiledStream(task, env_kwargs, batch_size, seq_len, seed)
-            stream.skip(start)
-            return stream
+            compiled = replay.CompiledStream(task, env_kwargs, batch_size, seq_len, seed)
+            compiled.skip(start)
+            return compiled
         if source == "compiled":
             raise ValueError(f"source='compiled' cannot serve {task}: {reason}")
     if not worker:
@@ -244,7 +244,7 @@ def _check_times(env_kwargs):
     if not isinstance(env_kwargs, dict):
         return
     dt, timing = env_kwargs.get("dt", 100), env_kwargs.get("timing")
-    dt = dt if isinstance(dt, Real) and dt > 0 else 100
+    dt = dt if isinstance(dt, int | float | np.number) and dt > 0 else 100
     if dt < SHORTEST_DT:
         raise ValueError(f"dt must be at least {SHORTEST_DT} ms, found {dt}")
     for period, spec in timing.items() if isinstance(timing, dict) else ():

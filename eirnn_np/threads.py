@@ -7,6 +7,7 @@ process when two threads run kernels at the same time: there they take turns.
 
 import contextlib
 import functools
+import importlib
 import os
 import threading
 
@@ -44,9 +45,7 @@ def _after_fork():
     _in_turn = threading.RLock()  # a thread that is not here may have held it
     try:
         if numba.threading_layer() == "omp":
-            from numba.np.ufunc import omppool
-
-            _forked = omppool.openmp_vendor == "GNU"
+            _forked = importlib.import_module("numba.np.ufunc.omppool").openmp_vendor == "GNU"
     except ValueError:  # no layer has started: this process can start its own
         pass
 

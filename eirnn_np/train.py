@@ -137,7 +137,7 @@ def _divergence(trainer, loss):
         where = f"gradient not finite: {', '.join(bad)}"
     else:
         sizes = {name: float(np.abs(values).max()) for name, values in trainer.params.items()}
-        name = max(sizes, key=sizes.get)
+        name = max(sizes, key=lambda each: sizes[each])
         where = f"largest parameter: {name}, {sizes[name]:.3g}"
     return f"{found} at step {trainer.k + 1}: training diverged; try a smaller lr than {trainer.lr:g} ({where})"
 
