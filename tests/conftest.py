@@ -1,8 +1,12 @@
-"""Shared by all tests: four Numba threads even on a small machine, and one small problem to work on."""
+"""Shared by all tests: four Numba threads even on a small machine, and one small problem to work on.
+
+Four threads of each of two pytest workers share what cores there are: they must not spin at barriers for long.
+"""
 
 import os
 
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(4, os.cpu_count() or 1)))
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from types import SimpleNamespace
 
