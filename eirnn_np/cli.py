@@ -4,17 +4,34 @@
 """
 
 import argparse
+import contextlib
 import json
 import os
+import re
 import sys
 import traceback
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every error of this command."""
+    """Says what is wrong in one line, as every error of this command, and points to the right help."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        arguments, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # here, where the command is known; argparse would say it for the program as a whole
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return arguments, unknown
 
     def error(self, message):
         raise SystemExit(_fail(f"{message} (see {self.prog} --help)", 2))
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one to show, and the text has not said it."""
+
+    def _get_help_string(self, action):
+        default = action.default
+        silent = default is None or default is False or default in ([], {}) or "(default" in (action.help or "")
+        return action.help if silent else super()._get_help_string(action)
 
 
 def main(argv=None):
@@ -86,7 +103,13 @@ def _train(arguments):
         given = {other.get(name, name): value for name, value in arguments.given.items() if name != "resume"}
         if "out" in given:
             raise ValueError("--out cannot be given with --resume, which names the folder")
-        resume(arguments.resume, not arguments.no_figures, _say, **given)
+        try:
+            resume(arguments.resume, not arguments.no_figures, _say, **given)
+        except ValueError as error:  # the library's names to the command's
+            message = str(error)
+            for option, name in {**other, **{name: name for name in given if "_" in name}}.items():
+                message = re.sub(rf"\b{name}\b", f"--{option.replace('_', '-')}", message)
+            raise ValueError(message) from None
         return
     env_kwargs = arguments.task_kwargs
     settings = Settings(
@@ -193,7 +216,7 @@ def _gradcheck(arguments):
         draw_gradient_check(arguments.figure, config, params, inputs, labels, noise)
         if not arguments.json:
             _say(f"Figure in {arguments.figure}")
-    return 0 if report.passed else 1
+    return 0 if report.passed else _fail("a gradient is not what an oracle says", 1)
 
 
 def _golden(arguments):
@@ -202,7 +225,7 @@ def _golden(arguments):
     if arguments.compare:
         report = compare_golden(arguments.file, arguments.compare)
         _say(report)
-        return 0 if report.passed else 1
+        return 0 if report.passed else _fail(f"{arguments.compare} differs from {arguments.file}", 1)
     config = _network_config(arguments, arguments.n_in, arguments.n_out)
     tensors = write_golden(arguments.file, config, arguments.seq_len, arguments.batch_size, arguments.seed)
     _say(f"{len(tensors)} tensors in {arguments.file}; loss {float(tensors['loss']):.15f}")
@@ -218,10 +241,23 @@ def _study(arguments):
     folder = None if arguments.out is None else Path(arguments.out)
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder} is not an empty folder; choose another with --out")
-    numbers = study.measure(arguments.name, arguments.run, arguments.seeds, arguments.steps)
+    try:  # before minutes of measuring
+        folder = next_run_folder("studies", arguments.name) if folder is None else folder
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {folder or 'studies'}: {error.strerror or error}") from None
+    try:
+        numbers = study.measure(arguments.name, arguments.run, arguments.seeds, arguments.steps)
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty: it was there, or somebody needs it
+            folder.rmdir()
+        raise
+    paths = study.write(numbers, folder)
+    if arguments.json:
+        print((folder / "numbers.json").read_text(), end="", flush=True)
+        return
     _say(study.table(numbers))
-    folder = next_run_folder("studies", arguments.name) if folder is None else folder
-    for path in study.write(numbers, folder):
+    for path in paths:
         _say(path)
 
 
@@ -253,9 +289,7 @@ def _parser():
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name, function, text):
-        sub = commands.add_parser(
-            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        sub = commands.add_parser(name, help=text, description=text, formatter_class=_Help)
         sub.set_defaults(command=function)
         loudness = sub.add_mutually_exclusive_group()
         loudness.add_argument("-q", "--quiet", action="store_true", help="print errors only, and JSON if asked for")
@@ -286,11 +320,15 @@ def _parser():
     training.add_argument("--seq-len", type=int, default=100, metavar="T", help="time steps in a batch")
     training.add_argument("--lr", type=float, default=1e-3, metavar="LR", help="Adam's learning rate")
     training.add_argument("--algorithm", choices=ALGORITHMS, default=ALGORITHMS[0],
-                          help="what computes the gradient (docs/study.md)")  # fmt: skip
+                          help="what computes the gradient: backpropagation through time; truncated; real-time "
+                               "recurrent learning; eligibility traces, with the read-out's weights or random "
+                               "feedback")  # fmt: skip
     training.add_argument("--truncation", type=int, metavar="K", help="time steps that tbptt reaches back")
     training.add_argument("--seed", type=int, default=0, help="of parameters, noise and task")
     training.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of all arithmetic")
-    training.add_argument("--threads", type=int, metavar="N", help="(default: all cores); does not change the result")
+    training.add_argument(
+        "--threads", type=int, metavar="N", help="(default: all cores); bptt gives the same bits for any number"
+    )
     task = sub.add_argument_group("task")
     task.add_argument("--task", default=TUTORIAL_TASK, metavar="ID", help="a supervised task of neurogym")
     task.add_argument("--task-kwargs", type=_json_object, default={}, metavar="JSON",
@@ -303,7 +341,8 @@ def _parser():
     output.add_argument("--trials", type=int, default=500, metavar="N", help="trials of the evaluation")
     output.add_argument("--out", metavar="DIR", help="run folder (default: the next free runs/run-NNN)")
     output.add_argument("--resume", metavar="RUN", help="go on with this run where its last checkpoint stands; of the "
-                        "other options, --steps, --threads, --trials and those of the output may differ")  # fmt: skip
+                        "other options, --steps, --threads, --trials, --print-every, --checkpoint-every and "
+                        "--no-figures may differ")  # fmt: skip
     output.add_argument("--checkpoint-every", type=int, default=1000, metavar="N", help="steps between two checkpoints")
     output.add_argument("--no-figures", action="store_true", help="draw nothing")
 
@@ -341,11 +380,16 @@ def _parser():
     sub.add_argument("--figure", metavar="PNG", help="also draw the error against the step of the differences")
 
     sub = command("study", _study, "Study the algorithm: numbers, a figure and a table (docs/study.md).")
-    sub.add_argument("name", choices=STUDIES, metavar="NAME", help=", ".join(STUDIES))
-    sub.add_argument("run", nargs="?", metavar="RUN", help="take network, task and sizes from this run folder")
+    sub.add_argument(
+        "name", choices=STUDIES, metavar="NAME", help="; ".join(f"{name}: {text}" for name, text in STUDIES.items())
+    )
+    sub.add_argument(
+        "run", nargs="?", metavar="RUN", help="take network, task, sizes and learning rate from this run folder"
+    )
     sub.add_argument("--seeds", type=int, default=5, metavar="N", help="how many: 0, 1000, 2000 ...")
     sub.add_argument("--steps", type=int, metavar="N", help="training steps of each network (default: the study's own)")
     sub.add_argument("--out", metavar="DIR", help="(default: the next free studies/NAME-NNN)")
+    sub.add_argument("--json", action="store_true", help="print what numbers.json holds, and nothing else")
 
     sub = command("golden", _golden, "Write a file to check a port against, or compare a port's file with it.")
     sub.add_argument("file", metavar="FILE", help="golden file (safetensors, float64)")

@@ -37,7 +37,16 @@ CAPTIONS = {
     "weights": "Distribution of the effective recurrent weights; connections of weight 0 are left out.",
     "eigenvalues": "Eigenvalues of the recurrent weights. If every unit were active, the state would grow along an "
     "eigenvector whose eigenvalue lies outside the dotted border.",
-    "gradients": f"Norm of the gradient of each parameter: mean over {GRADIENT_BATCHES} new batches.",
+    "gradients": "Norm of the gradient of each parameter, by backpropagation through time: mean over "
+    f"{GRADIENT_BATCHES} new batches.",
+}
+
+ALGORITHM_NAMES = {
+    "bptt": "backpropagation through time",
+    "tbptt": "backpropagation through time, truncated after {truncation} time steps",
+    "rtrl": "real-time recurrent learning",
+    "eprop": "e-prop (eligibility traces)",
+    "rflo": "RFLO (eligibility traces, fixed random feedback)",
 }
 
 # Colours of the figures that a dark page has to change; any grey becomes one of three.
@@ -96,14 +105,17 @@ def write_report(run: str | os.PathLike, path: str | os.PathLike | None = None) 
     Raises
     ------
     RunError
-        If the folder holds no finished run.
+        If the folder holds no finished run, or the page cannot be written.
     """
-    from .train import read_run
+    from .train import RunError, read_run
 
     run = Path(run)
     html = build_report(run.resolve().name, *read_run(run))
     path = run / "report.html" if path is None else Path(path)
-    write_file(path, html)
+    try:
+        write_file(path, html)
+    except OSError as error:
+        raise RunError(f"cannot write the report {path}: {error.strerror or error}") from None
     return path
 
 
@@ -132,6 +144,7 @@ def build_report(name: str, settings: "Settings", config: ModelConfig, params: P
         found = [pictures[name] for name in names if name in pictures]
         return f'<div class="grid">{"".join(found)}</div>' if len(found) > 1 else "".join(found)
 
+    algorithm = ALGORITHM_NAMES[settings.algorithm].format(truncation=settings.truncation)
     recent = losses[-min(200, len(losses)) :]
     title = f"{name}: {settings.task}, {config.n_hidden} units"
     sections = {
@@ -158,7 +171,7 @@ def build_report(name: str, settings: "Settings", config: ModelConfig, params: P
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
         f"<p>An excitatory-inhibitory network ({config.n_exc} E, {config.n_hidden - config.n_exc} I), trained by "
-        f"backpropagation through time (Song, Yang &amp; Wang 2016).</p>\n{body}</body>\n</html>\n"
+        f"{algorithm} (network: Song, Yang &amp; Wang 2016).</p>\n{body}</body>\n</html>\n"
     )
 
 

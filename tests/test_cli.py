@@ -448,3 +448,38 @@ def test_importing_the_package_is_light():
     code = f"import sys, eirnn_np; print([m for m in ({heavy}) if m in sys.modules])"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_an_unknown_option_points_to_the_help_of_its_command(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["study", "rtrl", "--figures"])
+    assert capsys.readouterr().err == "eirnn-np: unrecognized arguments: --figures (see eirnn-np study --help)\n"
+
+
+def test_a_study_is_refused_before_it_is_measured(tmp_path, capsys, monkeypatch):
+    from eirnn_np import study
+
+    monkeypatch.setattr(study, "measure", lambda *_: pytest.fail("measured"))
+    (tmp_path / "file").write_text("")
+    assert main(["study", "rtrl", "--out", str(tmp_path / "file" / "x")]) == 1
+    assert capsys.readouterr().err.startswith("eirnn-np: cannot make the folder")
+
+
+def test_resume_names_the_options_of_the_command(short_run, tmp_path, capsys):
+    run = shutil.copytree(short_run, tmp_path / "run")
+    assert main(["train", "--resume", str(run), "--hidden", "21"]) == 2
+    message = capsys.readouterr().err
+    assert "--hidden is 50" in message
+    assert "n_hidden" not in message
+
+
+def test_helps_show_defaults_once_and_where_there_are_any():
+    from eirnn_np.cli import _parser
+
+    commands = next(a for a in _parser()._actions if a.choices).choices
+    for name, parser in commands.items():
+        text = " ".join(parser.format_help().split())
+        assert "(default: None)" not in text, name
+        assert "(default: [])" not in text, name
+        assert ") (default" not in text, name
+    assert "parameters, noise and task (default: 0)" in " ".join(commands["train"].format_help().split())

@@ -33,8 +33,9 @@ def test_python_of_the_page_runs(name, tmp_path, monkeypatch, capsys):
 
 
 def test_commands_of_the_pages_exist():
-    """Each `eirnn-np COMMAND --option` of the pages is one that the parser knows."""
+    """Each `eirnn-np COMMAND --option` of the pages is one that the parser knows, and so is a value that it lists."""
     from eirnn_np.cli import _parser
+    from eirnn_np.study import STUDIES
 
     actions = next(a for a in _parser()._actions if a.choices).choices
     for page in (*PAGES, ROOT / "README.md"):
@@ -43,7 +44,11 @@ def test_commands_of_the_pages_exist():
             if command not in actions:
                 assert command in ("repository",), (page.name, line)
                 continue
-            known = {option for action in actions[command]._actions for option in action.option_strings}
-            for word in rest:
+            known = {option: action for action in actions[command]._actions for option in action.option_strings}
+            for word, value in zip(rest, [*rest[1:], ""]):
                 if word.startswith("--"):
                     assert word.rstrip(",.;") in known, (page.name, line)
+                    choices = known[word.rstrip(",.;")].choices
+                    assert not choices or value in choices or not value.isalnum(), (page.name, line)
+            if command == "study" and rest and rest[0].islower():
+                assert rest[0] in STUDIES, (page.name, line)

@@ -130,3 +130,30 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="not a finished run"):
         report.write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_another_algorithm_is_called_by_its_name(tmp_path):
+    run, page = tmp_path / "run", tmp_path / "page.html"
+    options = [
+        "--algorithm",
+        "tbptt",
+        "--truncation",
+        "3",
+        "--steps",
+        "4",
+        "--trials",
+        "20",
+        "--no-figures",
+        "--hidden",
+        "8",
+    ]
+    assert main(["train", "--quiet", "--out", str(run), *options]) == 0
+    assert main(["report", str(run), "--out", str(page)]) == 0
+    text = " ".join(Page(page.read_text()).text)
+    assert "trained by backpropagation through time, truncated after 3 time steps" in text
+
+
+def test_a_page_that_cannot_be_written_is_one_line(short_run, tmp_path, capsys):
+    target = tmp_path / "missing" / "page.html"
+    assert main(["report", str(short_run), "--out", str(target)]) == 1
+    assert capsys.readouterr().err == f"eirnn-np: cannot write the report {target}: No such file or directory\n"

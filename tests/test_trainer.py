@@ -221,11 +221,12 @@ def is_array(kind):
     return sum(map(is_array, kind)) if hasattr(kind, "fields") else hasattr(kind, "layout")
 
 
-def test_a_step_allocates_nothing_and_compiles_nothing_after_the_first(problem):
+def test_a_step_allocates_nothing_and_compiles_nothing_after_the_first():
     from numba.core.runtime import _nrt_python, rtsys
 
     from eirnn_np import kernels
 
+    problem = make_problem(n_time=40, n_batch=20, n_hidden=60)  # its smallest arrays are many times the bound below
     inputs, labels = problem.inputs, problem.labels
     trainer = ei.Trainer(problem.config, problem.params)
     trainer.step(inputs, labels)
@@ -240,6 +241,12 @@ def test_a_step_allocates_nothing_and_compiles_nothing_after_the_first(problem):
         for _ in range(200):
             trainer.step(inputs, labels)
         after, growth = rtsys.get_allocation_stats(), tracemalloc.take_snapshot().compare_to(python, "filename")
+        del python
+        tracemalloc.reset_peak()
+        current = tracemalloc.get_traced_memory()[0]
+        for _ in range(5):
+            trainer.step(inputs, labels)
+        peak = tracemalloc.get_traced_memory()[1] - current
     finally:
         tracemalloc.stop()
         _nrt_python.memsys_disable_stats()
@@ -248,6 +255,7 @@ def test_a_step_allocates_nothing_and_compiles_nothing_after_the_first(problem):
     assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free <= handed
     grown = sum(stat.size_diff for stat in growth if stat.traceback[0].filename.startswith(ei.__path__[0]))
     assert grown < 200 * 250, "less than the smallest array at each step"
+    assert peak < problem.params.flat.nbytes / 2, "an array was made and dropped within a step"
     assert len(kernels.step.signatures) == compiled
 
 
