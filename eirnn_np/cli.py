@@ -6,7 +6,6 @@
 import argparse
 import contextlib
 import json
-import os
 import re
 import sys
 import traceback
@@ -36,9 +35,6 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 
 def main(argv=None):
     """Run one command; returns the exit status."""
-    # GNU OpenMP lets a waiting thread spin for milliseconds. Where another program has taken a core, the thread
-    # that is waited for cannot run meanwhile, and a step takes a hundred times as long; so spin briefly, then sleep.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         arguments = _parser().parse_args(argv)
         _Output.quiet = arguments.quiet

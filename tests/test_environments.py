@@ -133,3 +133,16 @@ def test_the_digest_of_these_tests_sees_a_step_more(digest):
     scope = {}
     exec(SETUP, scope)
     assert scope["train"](steps=6) != digest
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "None")],
+)
+def test_threads_that_wait_spin_briefly_unless_the_user_says_otherwise(variables, expected):
+    environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | variables
+    code = "import os, eirnn_np; print(os.environ.get('GOMP_SPINCOUNT'))"
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert out.strip() == expected
