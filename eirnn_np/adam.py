@@ -50,9 +50,10 @@ class Adam:
         p, g = params.flat, grads.flat
         if p.shape != g.shape or p.dtype != g.dtype:
             raise ValueError(f"grads must be {p.shape} {p.dtype} like params, found {g.shape} {g.dtype}")
-        with threads.launch():
-            kernels.adam(p, g, *self.next_update(params))
-        self.k += 1
+        update, context = self.next_update(params), threads.launch()
+        self.k += 1  # before the kernel: where an interruption leaves p one update ahead, the count says so
+        with context:
+            kernels.adam(p, g, *update)
 
     def next_update(self, params):
         """(m, v, k, lr, beta1, beta2, eps) of the next update, as the kernels take them."""

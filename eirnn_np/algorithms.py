@@ -9,15 +9,14 @@ import functools
 import math
 from collections.abc import Callable
 
-import numba
 import numpy as np
 
 from . import alternatives, alternatives_kernels, model, reference
 from .adam import Adam
 from .noise import uniforms
 from .params import ModelConfig, Params, effective_weights, real_array
-from .threads import launch
-from .trainer import check_trainer
+from .threads import launch, limited
+from .trainer import blank_batch, check_trainer
 
 Gradient = Callable[..., tuple[float, Params]]  # the signature of `loss_and_grads`
 
@@ -88,7 +87,7 @@ def truncated_bptt(
         loss, grads = alternatives.truncated_bptt(config, params, *batch, steps=steps)
         return float(loss), grads
     run = _Compiled(config, params, *batch)
-    (T, B, H) = run.x.shape
+    T, B, H = run.x.shape
     dx = np.zeros((T + 1, B, H), params.dtype)
     w_rec = effective_weights(config, params)
     with launch():
@@ -222,29 +221,25 @@ class GradientTrainer:
     def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step; returns the loss before the update.
 
-        Where loss or gradient are not finite there is no update, and `k` stays.
+        Where loss or gradient are not finite there is no update, and `k` stays. Arguments are checked as in
+        `loss_and_grads`; nothing has changed if one is refused.
         """
-        noise = None
-        before = numba.get_num_threads()
-        numba.set_num_threads(self.threads)
-        try:
+        inputs, noise = model.check_inputs(self.config, inputs, self.params.dtype), None
+        with limited(self.threads):
             if self.config.sigma_rec:
-                T, B = np.shape(inputs)[:2]
+                T, B = inputs.shape[:2]
                 noise = model.recurrent_noise(self.config, self.seed, self.k, T, B, self.params.dtype)
-            loss, self.grads = self.gradient(self.config, self.params, inputs, labels, noise, weights)
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen to here
+                loss, self.grads = self.gradient(self.config, self.params, inputs, labels, noise, weights)
             if math.isfinite(loss) and np.isfinite(self.grads.flat).all():
                 self.adam.update(self.params, self.grads)
                 self.k += 1
-        finally:
-            numba.set_num_threads(before)
         return loss
 
     def compile(self, n_time: int, n_batch: int) -> None:
         """Compile what `step` needs, without changing anything."""
-        inputs, labels = np.zeros((2, 1, self.config.n_in), self.params.dtype), np.zeros((2, 1), np.int64)
-        if self.config.loss == "squared_error":
-            labels = np.zeros((2, 1, self.config.n_out), self.params.dtype)
-        GradientTrainer(self.config, self.params.copy(), self.gradient, 1e-3, 0, self.threads).step(inputs, labels)
+        batch = blank_batch(self.config, 2, 1, self.params.dtype)  # kernels are compiled for any size
+        GradientTrainer(self.config, self.params.copy(), self.gradient, 1e-3, 0, self.threads).step(*batch)
 
 
 class _Compiled:
@@ -263,10 +258,8 @@ class _Compiled:
 
     def grads(self, dv, dx0):
         """dL/dV (H, S) as gradients of the parameters; those of the read-out are exact in every algorithm."""
-        rates, dz = (
-            self.r[:, :, : self.config.n_exc].reshape(-1, self.config.n_exc),
-            self.dz.reshape(-1, self.config.n_out),
-        )
+        rates = self.r[:, :, : self.config.n_exc].reshape(-1, self.config.n_exc)
+        dz = self.dz.reshape(-1, self.config.n_out)
         return alternatives.online_grads(self.config, self.params, dv, dx0, dz.T @ rates, dz.sum(axis=0))
 
 

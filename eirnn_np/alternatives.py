@@ -36,12 +36,9 @@ def truncated_adjoints(config, params, x, dz, steps):
 
 def rtrl(config, params, inputs, targets, noise, weights):
     """Real-time recurrent learning (Williams & Zipser 1989): exact, forward in time."""
-    B, (H, S) = inputs.shape[1], (config.n_hidden, config.n_hidden + config.n_in + 1)
-    alpha, w_rec, unit = (
-        config.alpha.astype(params.dtype),
-        effective_weights(config, params),
-        np.arange(config.n_hidden),
-    )
+    B, H, S = inputs.shape[1], config.n_hidden, config.n_hidden + config.n_in + 1
+    alpha, w_rec = config.alpha.astype(params.dtype), effective_weights(config, params)
+    unit = np.arange(H)
     influence = np.zeros((B, H, H, S), params.dtype)  # d x[i] / d V[k, l], for each trial
     influence_x0 = np.tile(np.eye(H, dtype=params.dtype), (B, 1, 1))  # d x[i] / d x_0[k]
     dv, dx0 = np.zeros((H, S), params.dtype), np.zeros(H, params.dtype)
@@ -63,7 +60,7 @@ def eprop(config, params, inputs, targets, noise, weights, feedback=None):
     Without `feedback` the error comes back by the read-out weights: symmetric e-prop (Bellec et al. 2020). A fixed
     `feedback` (O, H) gives its random variant, or RFLO (Murray 2019).
     """
-    B, (H, S) = inputs.shape[1], (config.n_hidden, config.n_hidden + config.n_in + 1)
+    B, H, S = inputs.shape[1], config.n_hidden, config.n_hidden + config.n_in + 1
     alpha = config.alpha.astype(params.dtype)
     trace = np.zeros((B, H, S), params.dtype)
     trace_x0 = np.ones((B, H), params.dtype)
@@ -96,9 +93,8 @@ def _online(config, params, inputs, targets, noise, weights):
     """Run the network forward and stop after each time step; nothing of the past is kept."""
     (T, B, _), H, E = inputs.shape, config.n_hidden, config.n_exc
     alpha = config.alpha.astype(params.dtype)
-    v = np.concatenate(
-        [effective_weights(config, params), params.w_in, (params.b_rec + params.b_in)[:, None]], axis=1
-    )  # (F1)
+    bias = (params.b_rec + params.b_in)[:, None]
+    v = np.concatenate([effective_weights(config, params), params.w_in, bias], axis=1)  # (F1)
     now, one = _Now(), np.ones((B, 1), params.dtype)
     now.x = np.zeros((B, H), params.dtype) + (0 if params.x0 is None else params.x0)
     now.loss, now.dw_out, now.db_out = 0.0, np.zeros_like(params.w_out), np.zeros_like(params.b_out)

@@ -3,7 +3,7 @@
 A checkpoint is one safetensors file: parameters and Adam's moments under the keys of the state_dict, and the losses;
 as metadata the configuration, the optimiser, the seed, the count of steps, and a digest of all this. The noise is a
 function of (seed, step) and step k is the k-th batch of its stream, so no generator has a state to be kept.
-Imports params, adam and trainer; loading executes nothing.
+Imports params, adam, trainer and algorithms; loading executes nothing.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from .adam import Adam
+from .algorithms import GradientTrainer
 from .params import MASK_KEY, ModelConfig, Params, load_tensors, real_array, save_tensors
 from .trainer import Trainer
 
@@ -39,8 +40,8 @@ def save_checkpoint(folder, trainer, losses, info=None):
     ----------
     folder : path
         Must exist.
-    trainer : Trainer
-        Between two steps.
+    trainer : Trainer or GradientTrainer
+        Between two steps; its optimiser is Adam. What computes its gradient is not written: keep its name in `info`.
     losses : (k,) floats
         Of all its steps so far; k is ``trainer.k``.
     info : optional
@@ -49,12 +50,15 @@ def save_checkpoint(folder, trainer, losses, info=None):
     Raises
     ------
     ValueError
-        A parameter or moment is not finite, or the steps do not add up (a step was interrupted). Nothing is written.
+        A parameter or moment is not finite, the optimiser is not Adam, or the steps do not add up (a step was
+        interrupted). Nothing is written.
     OSError
         The file cannot be written; the files that were there are.
     """
     losses = real_array("losses", losses, (None,), np.float64)
     adam, flat = trainer.adam, trainer.params.flat
+    if not isinstance(adam, Adam):
+        raise ValueError(f"the optimiser must be Adam for a checkpoint to hold it, found {type(adam).__name__}")
     if not trainer.k == adam.k == losses.size:
         raise ValueError(
             f"losses must be those of all the trainer's steps, and none under way: found {losses.size} losses, "
@@ -89,7 +93,7 @@ def save_checkpoint(folder, trainer, losses, info=None):
     save_tensors(path, tensors, metadata, kept)
 
 
-def load_checkpoint(folder, threads=None, report=None):
+def load_checkpoint(folder, threads=None, report=None, gradient=None):
     """Read the last checkpoint of a folder, or, where that is missing or damaged, the previous one.
 
     Parameters
@@ -99,10 +103,13 @@ def load_checkpoint(folder, threads=None, report=None):
         As for Trainer; the results do not depend on it.
     report : callable, optional
         Is told in one line if the previous checkpoint is taken.
+    gradient : callable, optional
+        That of the GradientTrainer which was saved (see `algorithm`): the checkpoint does not hold it. Without it
+        the training goes on by BPTT.
 
     Returns
     -------
-    trainer : Trainer
+    trainer : Trainer, or GradientTrainer if `gradient` is given
         As it was saved: its next step is step ``trainer.k``, counted from 0.
     losses : (k,) float64
     info : what was handed to `save_checkpoint`
@@ -126,7 +133,12 @@ def load_checkpoint(folder, threads=None, report=None):
             what = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
             report(f"{folder / CHECKPOINT} {what}: going on from {PREVIOUS}, step {parts[-1]['k']}")
     config, params, m, v, losses, metadata = parts
-    trainer = Trainer(config, params, seed=metadata["seed"], threads=threads)
+    options = {"seed": metadata["seed"], "threads": threads}
+    trainer: Trainer | GradientTrainer
+    if gradient is None:
+        trainer = Trainer(config, params, **options)
+    else:
+        trainer = GradientTrainer(config, params, gradient, **options)
     trainer.adam = Adam(**metadata["adam"])
     trainer.adam.m, trainer.adam.v = m.flat, v.flat
     trainer.k = trainer.adam.k = metadata["k"]

@@ -46,6 +46,19 @@ def launch():
     return _in_turn if layer() == "workqueue" else _at_once
 
 
+@contextlib.contextmanager
+def limited(n):
+    """Kernels run on `n` threads inside this context; the caller's own number is back after it."""
+    before = numba.get_num_threads()
+    if before != n:
+        numba.set_num_threads(n)
+    try:
+        yield
+    finally:
+        if before != n:
+            numba.set_num_threads(before)
+
+
 def _after_fork():
     global _in_turn, _forked
     _in_turn = threading.RLock()  # a thread that is not here may have held it

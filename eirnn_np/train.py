@@ -307,11 +307,12 @@ def resume(folder, figures=True, report=print, **options):
     Raises
     ------
     ValueError
-        An option contradicts the run.
+        An option contradicts the run, or is no plain value.
     RunError
         The folder holds no run that can go on, another process is training in it, or training diverged.
     """
     started, folder = time.perf_counter(), Path(folder)
+    _check_plain(options)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
         try:
@@ -363,6 +364,17 @@ def _settings_of(folder, config, info, report):
         if (then := content.get(name)) != now:
             report(f"{name} then: {then}, now: {now}; the result need not be the same to the bit")
     return found
+
+
+def _check_plain(options):
+    """ValueError for an option that JSON cannot hold: no run has such a value, and arrays do not compare."""
+    for name, value in options.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError(f"{name} must be a plain value, as a run folder holds it: {type(value)} is not") from None
+    if not isinstance(options.get("env_kwargs", {}), dict):
+        raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {options['env_kwargs']!r}")
 
 
 def _changed(settings, config, options):
@@ -467,9 +479,13 @@ def _training_loop(trainer, losses, batches, settings, folder, report, signals):
 
     try:
         with bar:
+            start = time.perf_counter()
             first = next(batches)  # after --resume it can take a while: Ctrl-C does not wait for it
+            waited = time.perf_counter() - start
             signals.wait = True
-            return train(trainer, itertools.chain([first], batches), settings.steps - len(losses), on_step)[1]
+            batches = itertools.chain([first], batches)
+            seconds = train(trainer, batches, settings.steps - len(losses), on_step)[1]
+            return {**seconds, "batches": seconds["batches"] + waited}
     except RunError:
         raise
     except (KeyboardInterrupt, RuntimeError):  # a RuntimeError is the worker's

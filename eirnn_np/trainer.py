@@ -10,7 +10,7 @@ from .adam import Adam
 from .model import KernelModel, check_inputs, check_targets, check_weights, make_workspace
 from .noise import seed_key
 from .params import ModelConfig, Params, check_params
-from .threads import launch
+from .threads import launch, limited
 
 
 class Trainer:
@@ -76,17 +76,11 @@ class Trainer:
         update = self.adam.next_update(self.params)
         launch()  # refuses before anything has changed
         self.adam.k += 1  # ahead of self.k while the update is under way: what an interruption leaves is known
-        before = numba.get_num_threads()
-        if before != self.threads:
-            numba.set_num_threads(self.threads)
-        try:
+        with limited(self.threads):
             loss = self._model.loss_and_grads(
                 self.grads, self._workspace, self.params, inputs, labels, weights, seed=self.seed, step=self.k,
                 adam=update,
             )  # fmt: skip
-        finally:
-            if before != self.threads:
-                numba.set_num_threads(before)
         if math.isfinite(loss) and kernels.is_clean(self.grads.flat.view(self._bits), self._none, 1):
             self.k += 1
         else:
@@ -112,11 +106,15 @@ class Trainer:
 
     def compile(self, n_time: int, n_batch: int) -> None:
         """Compile what `step` needs, without changing anything."""
-        inputs = np.zeros((n_time, n_batch, self.config.n_in), self.params.dtype)
-        labels = np.zeros((n_time, n_batch), np.int64)
-        if self.config.loss == "squared_error":
-            labels = np.zeros((n_time, n_batch, self.config.n_out), self.params.dtype)
-        Trainer(self.config, self.params.copy(), self.lr, self.seed, self.threads).step(inputs, labels)
+        batch = blank_batch(self.config, n_time, n_batch, self.params.dtype)
+        Trainer(self.config, self.params.copy(), self.lr, self.seed, self.threads).step(*batch)
+
+
+def blank_batch(config: ModelConfig, n_time: int, n_batch: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (T, B, I) and targets of zeros: something to compile a step with."""
+    squared = config.loss == "squared_error"
+    targets = np.zeros((n_time, n_batch, config.n_out), dtype) if squared else np.zeros((n_time, n_batch), np.int64)
+    return np.zeros((n_time, n_batch, config.n_in), dtype), targets
 
 
 def check_trainer(config: ModelConfig, params: Params, seed: int, threads: int | None) -> int:

@@ -230,11 +230,13 @@ def test_float32_kernels_agree_with_the_reference_for_any_number_of_threads(name
     problem = make_problem(n_hidden=50, n_batch=5, n_time=23, dtype="float32", train_x0=True)
     gradient = algorithm(name, 3 if name == "tbptt" else None, seed=2)
     exact = gradient(problem.config, problem.params.astype("float64"), *batch(problem)[2:], backend="numpy")[1]
-    found = []
-    for threads in (1, 3):
-        numba.set_num_threads(threads)
-        found.append(gradient(*batch(problem))[1])
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    found, before = [], numba.get_num_threads()
+    try:
+        for threads in (1, min(3, numba.config.NUMBA_NUM_THREADS)):
+            numba.set_num_threads(threads)
+            found.append(gradient(*batch(problem))[1])
+    finally:
+        numba.set_num_threads(before)
     np.testing.assert_array_equal(found[0].flat, found[1].flat)
     assert_gradients(found[0], exact, 2e-5)
 
@@ -290,6 +292,30 @@ def test_gradient_trainer_refuses_what_the_trainer_refuses(problem):
         for trainer in (ei.Trainer, GradientTrainer):
             with pytest.raises(ValueError, match="must be"):
                 trainer(problem.config, problem.params, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("inputs", lambda u: u[:, 0]),
+        ("inputs", lambda u: u[0, 0, 0]),
+        ("inputs", lambda u: u[:, :, :1]),
+        ("inputs", lambda u: u[:0]),
+        ("inputs", lambda u: u * np.nan),
+        ("inputs", lambda u: None),
+        ("labels", lambda y: y + 10),
+        ("weights", lambda w: w[:1]),
+    ],
+)
+def test_a_bad_batch_is_refused_and_nothing_changes(problem, name, change):
+    trainer = GradientTrainer(problem.config, problem.params, algorithm("eprop"))
+    arrays = {"inputs": problem.inputs, "labels": problem.labels, "weights": np.ones((11, 3))}
+    trainer.step(**arrays)
+    before = problem.params.flat.copy()
+    with pytest.raises(ValueError, match=name):
+        trainer.step(**{**arrays, name: change(arrays[name])})
+    assert (trainer.k, trainer.adam.k) == (1, 1)
+    np.testing.assert_array_equal(problem.params.flat, before)
 
 
 def test_bad_arrays_are_named(problem):

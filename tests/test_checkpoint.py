@@ -14,9 +14,11 @@ from conftest import make_problem
 from test_cli import assert_one_line, files, losses, run
 
 import eirnn_np as ei
-from eirnn_np import checkpoint
+from eirnn_np import checkpoint, kernels
+from eirnn_np.algorithms import GradientTrainer, algorithm
 from eirnn_np.checkpoint import CHECKPOINT, PREVIOUS, RunError, locked
 from eirnn_np.params import load_tensors, save_tensors
+from eirnn_np.sgd import SGD
 from eirnn_np.trainer import Trainer
 
 OPTIONS = ["train", "--steps", "12", "--trials", "10", "--no-figures", "--checkpoint-every", "5", "--print-every", "4"]
@@ -69,6 +71,26 @@ def test_a_trainer_goes_on_as_if_it_had_never_stopped(tmp_path, network, after):
     assert other.params.dtype == problem.params.dtype
     assert take(other, problem, 4) == take(trainer, problem, 4)
     assert everything(other) == everything(trainer)
+
+
+def test_a_gradient_trainer_goes_on_by_its_own_gradient(tmp_path):
+    problem = make_problem(dtype="float32")
+    gradient = algorithm("rflo", seed=5)
+    trainer = GradientTrainer(problem.config, problem.params, gradient, lr=0.02, seed=7)
+    ei.save_checkpoint(tmp_path, trainer, take(trainer, problem, 3))
+    other, plain = ei.load_checkpoint(tmp_path, gradient=gradient)[0], ei.load_checkpoint(tmp_path)[0]
+    expected = take(trainer, problem, 3)
+    assert take(other, problem, 3) == expected
+    assert everything(other) == everything(trainer)
+    assert take(plain, problem, 3) != expected  # by BPTT, as load_checkpoint says
+
+
+def test_only_adam_fits_into_a_checkpoint(tmp_path):
+    problem = make_problem()
+    trainer = GradientTrainer(problem.config, problem.params, optimiser=SGD(0.1))
+    with pytest.raises(ValueError, match="the optimiser must be Adam for a checkpoint to hold it, found SGD"):
+        ei.save_checkpoint(tmp_path, trainer, take(trainer, problem, 2))
+    assert files(tmp_path) == {}
 
 
 def test_same_training_same_bytes_of_the_checkpoint(saved, tmp_path_factory):
@@ -319,6 +341,24 @@ def test_the_library_goes_on_as_the_command_does(tmp_path, whole):
         ei.resume(folder, colour="red")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"env_kwargs": 5}, "env_kwargs must be a dict of keyword arguments, found 5"),
+        ({"env_kwargs": {"sigma": np.ones(3)}}, "env_kwargs must be a plain value"),
+        ({"lr": np.full(2, 1e-3)}, "lr must be a plain value"),
+        ({"tau": np.full(2, 100.0)}, "tau must be a plain value"),
+        ({"steps": np.arange(3)}, "steps must be a plain value"),
+        ({"threads": np.ones(2)}, "threads must be a plain value"),
+    ],
+)
+def test_options_that_no_run_can_have_are_refused(tmp_path, whole, options, message):
+    folder = shutil.copytree(whole, tmp_path / "run")
+    with pytest.raises(ValueError, match=message):
+        ei.resume(folder, figures=False, **options)
+    assert files(folder) == files(whole)
+
+
 def test_a_finished_run_is_evaluated_again(tmp_path, whole):
     folder = shutil.copytree(whole, tmp_path / "run")
     for name in ("params.safetensors", "evaluation.json", "loss.csv", "config.json"):
@@ -434,6 +474,24 @@ def test_a_step_that_is_broken_off_is_known_for_one(problem, monkeypatch, tmp_pa
         trainer.step(problem.inputs, problem.labels)
     with pytest.raises(ValueError, match="none under way"):
         ei.save_checkpoint(tmp_path, trainer, [])
+
+
+def test_an_update_of_another_algorithm_that_is_broken_off_is_not_kept(tmp_path, monkeypatch):
+    """Adam's kernel has done its work, and a second Ctrl-C strikes: the checkpoint before it stays the last."""
+    options, folder, update = [*OPTIONS, "--algorithm", "eprop", "--hidden", "9"], tmp_path / "run", kernels.adam
+    assert run(*options, "--out", tmp_path / "whole") == 0
+
+    def interrupted(p, g, m, v, k, *rest):
+        update(p, g, m, v, k, *rest)
+        if k == 8:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kernels, "adam", interrupted)
+        assert run(*options, "--out", folder) == 130
+    assert ei.load_checkpoint(folder)[0].k == 5
+    assert run("train", "--resume", folder, "--no-figures") == 0
+    assert files(folder) == files(tmp_path / "whole")
 
 
 def test_in_a_thread_other_than_the_main_one(tmp_path, whole):

@@ -25,8 +25,8 @@ def test_killed_and_resumed_it_ends_with_the_same_bytes(tmp_path):
 
 def test_sigterm_and_ctrl_c_end_in_one_line_and_a_checkpoint(tmp_path):
     (tmp_path / "term").mkdir()
-    faults.stopped(tmp_path / "term", 1, 500, signal.SIGTERM, faults.WORKER_TASK)
-    faults.stopped(tmp_path, 2, 3000, signal.SIGINT)
+    faults.stopped(tmp_path / "term", 1, signal.SIGTERM, faults.WORKER_TASK)
+    faults.stopped(tmp_path, 2, signal.SIGINT)
 
 
 def test_no_room_for_a_checkpoint(tmp_path):
@@ -38,7 +38,7 @@ def test_a_folder_made_read_only_in_mid_run(tmp_path):
         subprocess.run([sys.executable, "-c", ""], preexec_fn=faults.drop_override, check=True)
     except subprocess.SubprocessError:
         pytest.skip("root may write everywhere, and cannot give that up here")
-    faults.read_only(tmp_path, 4000)
+    faults.read_only(tmp_path)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -51,6 +51,7 @@ def test_a_second_process_is_refused(tmp_path):
     faults.second_process(tmp_path)
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_divergence_is_one_line_that_names_step_and_parameters(tmp_path):
     faults.diverged(tmp_path)
 

@@ -12,6 +12,7 @@ from conftest import make_problem, relative_error
 
 import eirnn_np as ei
 from eirnn_np import study
+from eirnn_np.checkpoint import RunError
 from eirnn_np.cli import main
 from eirnn_np.sgd import SGD
 from eirnn_np.study import common, constraints, gradient_flow, local_rules, optimiser, rtrl, truncation
@@ -35,9 +36,10 @@ def small(monkeypatch):
 
 @pytest.mark.parametrize("name", study.STUDIES)
 def test_each_study_ends_with_numbers_a_figure_and_a_table(name, small, tmp_path, capsys):
-    assert main(["study", name, "--seeds", "2", "--steps", "12", "--out", str(tmp_path / "out")]) == 0
+    steps = [] if name == "rtrl" else ["--steps", "12"]
+    assert main(["study", name, "--seeds", "2", *steps, "--out", str(tmp_path / "out")]) == 0
     numbers = json.loads((tmp_path / "out" / "numbers.json").read_text())
-    assert (numbers["study"], numbers["seeds"], numbers["steps"]) == (name, 2, 12)
+    assert (numbers["study"], numbers["seeds"], numbers["steps"]) == (name, 2, 12 if steps else None)
     assert (tmp_path / "out" / "figure.png").read_bytes().startswith(b"\x89PNG")
     out, err = capsys.readouterr()
     assert err == ""
@@ -50,8 +52,8 @@ def test_a_study_gives_the_same_numbers_twice_and_reads_a_run(small, short_run, 
     one, two = (study.measure("truncation", seeds=1, steps=12) for _ in range(2))
     assert one == two
     monkeypatch.undo()
-    numbers = study.measure("gradient-flow", run=short_run, seeds=3, steps=10)
-    assert (numbers["snapshots"], numbers["seeds"]) == (["start", "end"], 1)
+    numbers = study.measure("gradient-flow", run=short_run)
+    assert (numbers["snapshots"], numbers["seeds"], numbers["steps"]) == (["start", "end"], 1, None)
     _, params = ei.load_params(short_run / "params.safetensors")
     weights = ei.effective_weights(ei.ModelConfig(), params.astype("float64"))
     found = np.array(numbers["eigenvalues"][1][0])
@@ -64,7 +66,10 @@ def test_a_study_gives_the_same_numbers_twice_and_reads_a_run(small, short_run, 
     [
         (["trunctation"], "invalid choice"),
         (["rtrl", "--seeds", "0"], "seeds must be an integer of at least 1"),
-        (["rtrl", "--steps", "1"], "steps must be an integer of at least 10"),
+        (["truncation", "--steps", "1"], "steps must be an integer of at least 10"),
+        (["rtrl", "--steps", "100"], "steps have no effect: rtrl trains nothing"),
+        (["gradient-flow", "nowhere", "--steps", "100"], "have no effect: gradient-flow of a run"),
+        (["gradient-flow", "nowhere", "--seeds", "3"], "seeds have no effect: gradient-flow of a run"),
         (["rtrl", "nowhere"], "not a finished run"),
     ],
 )
@@ -74,6 +79,52 @@ def test_bad_arguments(arguments, message, capsys, tmp_path, monkeypatch):
         assert main(["study", *arguments]) > 0
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("name", ["constraints", "truncation", "local-rules", "optimiser"])
+def test_a_training_that_diverges_is_a_result(name, small, tmp_path, monkeypatch):
+    """Every network of one seed, and of one more rule of the other, is lost: the study ends all the same."""
+    trained, train = [], common.train
+
+    def diverging(trainer, batches, steps, on_step):
+        trained.append(trainer)
+        lost = trainer.seed == 1000 or len(trained) == 2
+
+        def then(k, loss):
+            on_step(k, loss)
+            if lost and k == 6:
+                trainer.params.w_out[...] = np.inf
+
+        return train(trainer, batches, steps, then)
+
+    monkeypatch.setattr(common, "train", diverging)
+    numbers, _ = study.carry_out(name, seeds=2, steps=12, out=tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "numbers.json").read_text()) == numbers
+    assert all(row[1] is None for row in numbers["loss"])
+    assert all(row[1] == 0 for row in numbers["accuracy"])
+    assert [row[0] is None for row in numbers["loss"]] == [a == 1 for a in range(len(numbers["loss"]))]
+    assert all(value is not None for row in numbers["curves"][2:] for value in row[0])
+    assert re.search("diverged|inf", study.table(numbers))
+
+
+def test_gradient_flow_of_a_network_that_diverged_names_seed_and_rate(small, monkeypatch):
+    monkeypatch.setattr(common, "basis_of", lambda run: dataclasses.replace(BASIS, lr=1e30))
+    with pytest.raises(RunError, match=r"the network of seed 0 diverged at lr 1e\+30"):
+        study.measure("gradient-flow", seeds=1, steps=12)
+
+
+def test_the_folder_is_there_before_the_work_begins(small, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("")
+    monkeypatch.setattr(rtrl, "measure", lambda *_: pytest.fail("it began"))
+    for out, message in (("file", "cannot make|not an empty"), ("file/in", "cannot make"), ("full", "not an empty")):
+        with pytest.raises(RunError, match=message):
+            study.carry_out("rtrl", out=tmp_path / out)
+    with pytest.raises(ValueError, match="seeds must be"):
+        study.carry_out("rtrl", seeds=0, out=tmp_path / "new")
+    assert {p.name for p in tmp_path.iterdir()} == {"file", "full"}
 
 
 def test_the_page_shows_the_numbers_that_are_kept_beside_it():

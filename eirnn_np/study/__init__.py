@@ -6,11 +6,13 @@
     numbers = study.measure("truncation", seeds=3)
 
 Nothing else of the package needs this; matplotlib and the rest are imported on use. A study module has ``STEPS``, its
-training steps by default, ``measure(basis, seeds, steps, bar)``, ``draw(numbers)`` and ``table(numbers)``.
+training steps by default (None: it trains nothing), ``measure(basis, seeds, steps, bar)``, ``draw(numbers)`` and
+``table(numbers)``.
 """
 
 import importlib
 import json
+import os
 from pathlib import Path
 
 SEEDS = 5  # by default
@@ -24,8 +26,11 @@ STUDIES = {
 }
 
 
-def measure(name, run=None, seeds=SEEDS, steps=None):
+def measure(name, run=None, seeds=None, steps=None):
     """Carry out a study; returns its numbers as plain values.
+
+    Networks are trained in float32, whatever the dtype of a run, except where the study compares dtypes; gradients
+    and trained weights are looked at in float64. What diverged is None.
 
     Parameters
     ----------
@@ -34,28 +39,94 @@ def measure(name, run=None, seeds=SEEDS, steps=None):
     run : path, optional
         A run folder: its network, task, batch sizes and learning rate take the place of the tutorial's;
         "gradient-flow" looks at its trained weights.
-    seeds : int
-        How many: 0, 1000, 2000 ..., so that no two share a stream of trials.
+    seeds : int, optional
+        How many: 0, 1000, 2000 ..., so that no two share a stream of trials; 5 by default. Not for "gradient-flow"
+        of a run, which has its own.
     steps : int, optional
-        Training steps of each network; the study has its own default.
+        Training steps of each network; the study has its own default. Not for "gradient-flow" of a run nor for
+        "rtrl", which train nothing.
 
     Raises
     ------
     ValueError
-        For an unknown name, or fewer than one seed or ten steps.
+        For an unknown name, fewer than one seed or ten steps, or either where it has no effect.
+    RunError
+        The run cannot be read, or a network diverged of which nothing is left to look at.
     """
-    from .common import basis_of, plain, progress
+    return _measured(*_checked(name, run, seeds, steps))
 
-    module = _module(name)
-    steps = module.STEPS if steps is None else steps
+
+def carry_out(name, run=None, seeds=None, steps=None, out=None):
+    """`measure` and `write`; the folder is made before the work begins, so that no result is without a place.
+
+    Parameters
+    ----------
+    name, run, seeds, steps
+        As for `measure`.
+    out : path, optional
+        A folder that is empty or not there; by default the next free studies/NAME-NNN.
+
+    Returns
+    -------
+    numbers : dict
+    paths : list
+        Of the files written.
+
+    Raises
+    ------
+    ValueError
+        As `measure`; then no folder is made.
+    RunError
+        As `measure`, and for a folder that cannot be made or written, or is not empty.
+    """
+    checked = _checked(name, run, seeds, steps)
+    folder = _new_folder(name, out)
+    numbers = _measured(*checked)
+    return numbers, write(numbers, folder)
+
+
+def _checked(name, run, seeds, steps):
+    """(name, basis, seeds, steps), with the defaults in place; ValueError for what is wrong or has no effect."""
+    from .common import basis_of
+
+    default = _module(name).STEPS
+    of_a_run = name == "gradient-flow" and run is not None
+    if of_a_run and seeds is not None:
+        raise ValueError("seeds have no effect: gradient-flow of a run looks at that run's one seed; leave them out")
+    if steps is not None and (of_a_run or default is None):
+        raise ValueError(f"steps have no effect: {name}{' of a run' * of_a_run} trains nothing; leave them out")
     for what, value, least in (("seeds", seeds, 1), ("steps", steps, 10)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise ValueError(f"{what} must be an integer of at least {least}, found {value!r}")
-    basis = basis_of(run)
-    with progress() as bar:
-        numbers = module.measure(basis, [1000 * i for i in range(seeds)], steps, bar)
+    seeds = (1 if of_a_run else SEEDS) if seeds is None else seeds
+    return name, basis_of(run), seeds, None if of_a_run else default if steps is None else steps
+
+
+def _measured(name, basis, seeds, steps):
+    from .common import plain, progress
+
     about = {"study": name, "seeds": seeds, "steps": steps, "network": basis.config.to_dict(), "task": basis.task}
-    return plain({**about, **numbers})
+    with progress() as bar:
+        return plain({**about, **_module(name).measure(basis, [1000 * i for i in range(seeds)], steps, bar)})
+
+
+def _new_folder(name, out):
+    """An empty folder that can be written, or RunError."""
+    from ..train import RunError, next_run_folder
+
+    try:
+        folder = next_run_folder("studies", name) if out is None else Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        empty = not any(folder.iterdir())
+    except FileExistsError:
+        empty = False
+    except OSError as error:
+        raise RunError(f"cannot make the folder {out or 'studies'}: {error.strerror}") from None
+    if not empty:
+        raise RunError(f"{folder} is not an empty folder; choose another with --out")
+    if not os.access(folder, os.W_OK):
+        raise RunError(f"cannot write to the folder {folder}")
+    return folder
 
 
 def table(numbers):

@@ -10,7 +10,7 @@ from ..algorithms import GradientTrainer
 from ..analysis import evaluate
 from ..model import loss_and_grads, recurrent_noise
 from ..params import ModelConfig, Params, init_params
-from ..train import EVALUATION_SEED_OFFSET, read_run, train
+from ..train import EVALUATION_SEED_OFFSET, RunError, read_run, train
 from ..trainer import Trainer
 
 TRIALS = 2000  # of each evaluation
@@ -59,6 +59,8 @@ def basis_of(run=None):
 def train_network(basis, seed, steps, bar, config=None, params=None, gradient=None, optimiser=None, snapshots=()):
     """Train one network from `params` (by default those of the seed), in place.
 
+    Where training diverges the losses are infinite from there on, and the parameters NaN: a result like any other.
+
     Returns
     -------
     params : Params
@@ -76,17 +78,27 @@ def train_network(basis, seed, steps, bar, config=None, params=None, gradient=No
         trainer = GradientTrainer(config, params, gradient, basis.lr, seed, optimiser=optimiser)
     kept = {0: params.astype("float64")} if 0 in snapshots else {}
 
-    def on_step(k, _):
+    losses = np.full(steps, np.inf)
+
+    def on_step(k, loss):
+        losses[k - 1] = loss
         bar.update()
         if k in snapshots:
             kept[k] = params.astype("float64")
 
-    losses, _ = train(trainer, basis.batches(seed), steps, on_step)
+    try:
+        train(trainer, basis.batches(seed), steps, on_step)
+    except RunError:
+        params.flat[...] = np.nan
+        bar.update(steps - trainer.k)
+        kept |= {k: params.astype("float64") for k in snapshots if k > trainer.k}
     return params, losses, kept
 
 
 def accuracy(basis, config, params, seed):
-    """Share of new trials with the right choice at their end."""
+    """Share of new trials with the right choice at their end; 0 of a network that diverged."""
+    if np.isnan(params.flat).any():
+        return 0.0
     env_kwargs = tasks.evaluation_env_kwargs(basis.task, basis.env_kwargs)
     return float(evaluate(config, params, basis.task, env_kwargs, TRIALS, seed + EVALUATION_SEED_OFFSET).correct.mean())
 
@@ -120,23 +132,38 @@ def angle(a, b):
     return float(np.degrees(np.arccos(np.clip(a @ b / norms, -1, 1)))) if norms else 90.0
 
 
-def spread(values):
-    """Mean and standard deviation over seeds, as text."""
-    values = np.asarray(values, float)
-    return f"{values.mean():.4f} ± {values.std(ddof=1) if len(values) > 1 else 0:.4f}"
+def array(values):
+    """Numbers of a study as an array; null, which stands for what is not finite, as infinity."""
+    values = np.array(values, float)
+    values[np.isnan(values)] = np.inf
+    return values
+
+
+def spread(values, digits=4):
+    """Mean and standard deviation over seeds, as text; or how many of them diverged."""
+    values = array(values)
+    if lost := int(np.isinf(values).sum()):
+        return f"{lost}/{len(values)} diverged"
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1) if len(values) > 1 else 0:.{digits}f}"
 
 
 def middle(values, width, range_width):
     """Median and range over seeds, as text in two columns: for losses of which some diverge."""
-    values = np.asarray(values, float)
+    values = array(values)
     return f"{np.median(values):{width}.4g} {f'({values.min():.4g} - {values.max():.4g})':>{range_width}}"
 
 
 def band(ax, x, curves, colour, label, middle=np.mean, **style):
     """Mean (or median) over seeds (axis 0) as a line, their range as a band."""
-    curves = np.asarray(curves, float)
+    curves = array(curves)
     ax.plot(x, middle(curves, axis=0), color=colour, label=label, **{"lw": 1.6, **style})
     ax.fill_between(x, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, lw=0)
+
+
+def set_top(ax, curves):
+    """End the y axis above these curves, as far as they are finite."""
+    if np.isfinite(curves).any():
+        ax.set_ylim(None, 1.5 * curves[np.isfinite(curves)].max())
 
 
 def progress():
@@ -147,7 +174,7 @@ def progress():
 
 
 def plain(value):
-    """The numbers as JSON takes them, to six digits."""
+    """The numbers as JSON takes them, to six digits; None for what is not finite."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, np.ndarray):
@@ -155,5 +182,5 @@ def plain(value):
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if isinstance(value, float | np.floating):
-        return float(f"{value:.6g}")
+        return float(f"{value:.6g}") if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value

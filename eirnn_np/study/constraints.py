@@ -78,7 +78,8 @@ def measure(basis, seeds, steps, bar):
                 fixed = np.sum(sign_mask(config) == 0) + (config.n_hidden if config.dynamics == "brainpy" else 0)
                 trained.append(int(params.flat.size - fixed))
             params, losses, _ = common.train_network(basis, seed, steps, bar, config, params, gradient)
-            final = config if gradient is None else free_config(config, params)
+            diverged = np.isinf(losses[-1])
+            final = config if gradient is None or diverged else free_config(config, params)
             noisy = dataclasses.replace(final, sigma_rec=basis.config.sigma_rec)
             quiet = dataclasses.replace(final, sigma_rec=0.0)
             rows[name].append((common.curve(losses), common.final_loss(losses),
@@ -94,7 +95,7 @@ def draw(numbers):
 
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     axes = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
-    curves = np.array(numbers["curves"])
+    curves = common.array(numbers["curves"])
     for name, each, colour in zip(numbers["names"], curves, ("0.1", *COLOURS)):
         common.band(axes[0], common.curve_steps(curves, numbers["steps"]), each, colour, name, lw=1.3)
     axes[0].set(xlabel="Training step", ylabel="Loss (nats per time step)", yscale="log")
@@ -102,7 +103,7 @@ def draw(numbers):
     for ax, keys, label in ((axes[1], ("loss",), "Final loss (nats per time step)"),
                             (axes[2], ("accuracy", "accuracy_quiet"), "Right choices (share of trials)")):  # fmt: skip
         for shift, key in zip((0.0, 0.25), keys):
-            for a, each in enumerate(np.array(numbers[key])):
+            for a, each in enumerate(common.array(numbers[key])):
                 colour = ("0.1", *COLOURS)[a]
                 face = colour if shift == 0 else "white"
                 ax.plot(each, np.full(len(each), a + shift), "o", color=colour, mfc=face, ms=4.5)
@@ -119,11 +120,13 @@ def draw(numbers):
 def table(numbers):
     heads = f"{'final loss':>17}  {'minus the first':>17}  {'accuracy':>17}  {'without noise':>17}"
     lines = [f"{'':22}  {'trained':>7}  {heads}"]
-    loss = np.array(numbers["loss"])
+    loss = common.array(numbers["loss"])
+    with np.errstate(invalid="ignore"):  # inf - inf, where both diverged
+        difference = loss - loss[0]
     for a, name in enumerate(numbers["names"]):
         lines.append(
             f"{name:22}  {numbers['trained'][a]:>7}  {common.spread(loss[a]):>17}  "
-            f"{common.spread(loss[a] - loss[0]) if a else '-':>17}  {common.spread(numbers['accuracy'][a]):>17}  "
+            f"{common.spread(difference[a]) if a else '-':>17}  {common.spread(numbers['accuracy'][a]):>17}  "
             f"{common.spread(numbers['accuracy_quiet'][a]):>17}"
         )
     return lines

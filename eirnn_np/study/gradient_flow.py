@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import alternatives, model, reference, tasks
 from ..params import effective_weights, init_params
-from ..train import EVALUATION_SEED_OFFSET
+from ..train import EVALUATION_SEED_OFFSET, RunError
 from . import common
 from .common import COLOURS
 
@@ -133,6 +133,9 @@ def measure(basis, seeds, steps, bar):
         networks = [
             list(common.train_network(basis, seed, steps, bar, snapshots=snapshots)[2].values()) for seed in seeds
         ]
+    for seed, at in zip(seeds, networks):
+        if not np.isfinite(at[-1].flat).all():
+            raise RunError(f"the network of seed {seed} diverged at lr {basis.lr:g}: there is no gradient to look at")
     rows = [[_look(basis.config, params, seed, *last_step_trials(basis, seed)) for seed, params in zip(seeds, at)]
             for at in zip(*networks)]  # fmt: skip
     found = {key: [[row[key] for row in at] for at in rows] for key in rows[0][0]}

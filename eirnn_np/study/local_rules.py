@@ -57,7 +57,7 @@ def measure(basis, seeds, steps, bar):
                             common.accuracy(basis, basis.config, params, seed)))  # fmt: skip
             for p, step in enumerate(at):
                 own[a, i, p] = _angle(basis.config, kept[step], gradient, probes)
-                max_real[a, i, p] = np.linalg.eigvals(effective_weights(basis.config, kept[step])).real.max()
+                max_real[a, i, p] = _largest_real(effective_weights(basis.config, kept[step]))
                 read_out[a, i, p] = common.angle(kept[step].w_out.ravel(), feedback.ravel())
                 if gradient is None:
                     on_bptt[:, i, p] = [_angle(basis.config, kept[step], g, probes) for g in gradients.values()]
@@ -80,11 +80,17 @@ def _angle(config, params, gradient, probes):
     return float(np.mean(found))
 
 
+def _largest_real(weights):
+    """Largest real part of an eigenvalue; NaN of a network that diverged."""
+    return np.linalg.eigvals(weights).real.max() if np.isfinite(weights).all() else np.nan
+
+
 def best(numbers):
     """{rule: index of the learning rate with the lowest median of the final loss over seeds}."""
     found: dict[str, int] = {}
+    medians = np.median(common.array(numbers["loss"]), axis=1)
     for a, rule in enumerate(numbers["rules"]):
-        if rule not in found or np.median(numbers["loss"][a]) < np.median(numbers["loss"][found[rule]]):
+        if rule not in found or medians[a] < medians[found[rule]]:
             found[rule] = a
     return found
 
@@ -94,7 +100,7 @@ def draw(numbers):
 
     figure = Figure(figsize=(11, 8), layout="constrained")
     (ax_loss, ax_angle), (ax_real, ax_read_out) = figure.subplots(2, 2)
-    curves, at, chosen = np.array(numbers["curves"]), numbers["at"], best(numbers)
+    curves, at, chosen = common.array(numbers["curves"]), numbers["at"], best(numbers)
     x = common.curve_steps(curves, numbers["steps"])
     for r, (rule, a) in enumerate(chosen.items()):
         label = f"{rule} (lr {numbers['lr'][a]:g})"
@@ -103,14 +109,14 @@ def draw(numbers):
         first = numbers["rules"].index(rule)
         if first != a:
             ax_loss.plot(x, np.median(curves[first], axis=0), ":", color=COLOURS[r], lw=1.2)
-            ax_real.plot(at, np.median(numbers["max_real"][first], axis=0), ":", color=COLOURS[r], lw=1.2)
+            ax_real.plot(at, np.median(common.array(numbers["max_real"][first]), axis=0), ":", color=COLOURS[r], lw=1.2)
         if r:
             common.band(ax_angle, at, numbers["angle_own"][a], COLOURS[r], label)
             common.band(ax_angle, at, numbers["angle_bptt"][r], COLOURS[r], None, ls="--", lw=1.2)
         common.band(ax_read_out, at, numbers["angle_read_out"][a], COLOURS[r], label)
     figure.legend(*ax_loss.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     ax_loss.set(ylabel="Loss (nats per time step)", yscale="log")
-    ax_loss.set_ylim(None, 1.5 * max(curves[a].max() for a in chosen.values()))
+    common.set_top(ax_loss, curves[list(chosen.values())])
     ax_real.set(ylabel="Largest real part of an eigenvalue of W$_{rec}$", ylim=(0, 2))
     for ax in (ax_loss, ax_real):
         ax.plot([], [], ":", color="0.2", label=f"at lr {numbers['lr'][0]:g}")
@@ -131,8 +137,8 @@ def table(numbers):
     lines = [f"{'':28}  {'lr':>6}  {'final loss: median':>18} {'(range)':>21}  {'accuracy: median':>16} "
              f"{'(range)':>17}  {'angle, start':>12}  {'angle, end':>12}"]  # fmt: skip
     for a, (rule, lr) in enumerate(zip(numbers["rules"], numbers["lr"])):
-        angles = np.array(numbers["angle_own"][a])
-        ends = [f"{angles[:, p].mean():.1f} ± {angles[:, p].std(ddof=min(1, len(angles) - 1)):.1f}" for p in (0, -1)]
+        angles = common.array(numbers["angle_own"][a])
+        ends = [common.spread(angles[:, p], 1) for p in (0, -1)]
         lines.append(
             f"{rule:28}  {lr:6g}  {common.middle(numbers['loss'][a], 18, 21)}  "
             f"{common.middle(numbers['accuracy'][a], 16, 17)}  "

@@ -80,7 +80,7 @@ def measure(basis, seeds, steps, bar):
             params, losses, _ = common.train_network(basis, seed, steps, bar, params=params, **options)
             rows[name].append((common.curve(losses), common.final_loss(losses),
                                common.accuracy(basis, basis.config, params, seed),
-                               sgd.clipped / sgd.k if sgd else 0.0))  # fmt: skip
+                               sgd.clipped / max(1, sgd.k) if sgd else 0.0))  # fmt: skip
             every[name, seed], final[name, seed] = losses, params
         for j, name in enumerate((f"Adam, lr {basis.lr:g}", *names[-2:])):
             bias = {k: p.b_rec.astype(float) + p.b_in for k, p in (("new", final[name, seed]), ("old", start))}
@@ -88,7 +88,8 @@ def measure(basis, seeds, steps, bar):
         apart[:, i] = _bias_apart(basis, seed, short, bar)
     curves, loss, accuracy, clipped = (np.array([[r[c] for r in rows[name]] for name in names]) for c in range(4))
     single, double = f"Adam, lr {basis.lr:g}", "float64"
-    difference = np.abs([every[single, seed] - every[double, seed] for seed in seeds])
+    with np.errstate(invalid="ignore"):  # inf - inf, where both diverged
+        difference = np.abs([every[single, seed] - every[double, seed] for seed in seeds])
     first = np.unique(np.geomspace(1, steps, 100).astype(int)) - 1
     flat = [(final[single, seed].flat, final[double, seed].flat) for seed in seeds]
     return {
@@ -121,7 +122,7 @@ def draw(numbers):
 
     figure = Figure(figsize=(12, 7.6), layout="constrained")
     axes = figure.subplots(2, 2)
-    curves, names = np.array(numbers["curves"]), numbers["names"]
+    curves, names = common.array(numbers["curves"]), numbers["names"]
     x = common.curve_steps(curves, numbers["steps"])
     n_adam, n_sgd = len(ADAM_FACTORS), len(SGD_RATES)
     for a in range(n_adam + n_sgd):
@@ -133,7 +134,7 @@ def draw(numbers):
 
     for a, name in enumerate(names):
         colour = COLOURS[0] if name.startswith("Adam") else COLOURS[1] if name.startswith("SGD") else COLOURS[4]
-        each = np.array(numbers["loss"][a])
+        each = common.array(numbers["loss"][a])
         axes[0, 1].plot(each, np.full(len(each), a), "o", color=colour, ms=4.5)
         axes[0, 1].plot([each.mean()] * 2, [a - 0.25, a + 0.25], color=colour, lw=2)
     axes[0, 1].set(xlabel="Final loss (nats per time step)", title="Each seed, and their mean")
@@ -143,12 +144,13 @@ def draw(numbers):
 
     two = curves[names.index(f"Adam, lr {numbers['lr']:g}")]
     for name, colour in zip(names[-2:], (COLOURS[3], COLOURS[2])):
-        common.band(axes[1, 0], x, curves[names.index(name)] - two, colour, name)
+        with np.errstate(invalid="ignore"):  # inf - inf, where both diverged
+            common.band(axes[1, 0], x, curves[names.index(name)] - two, colour, name)
     axes[1, 0].axhline(0, color="0.6", lw=1, ls=":")
     axes[1, 0].set(ylabel="Loss - loss with two biases (nats)", title="One bias instead of two")
     axes[1, 0].legend()
 
-    apart = np.maximum(numbers["apart"], 1e-12)
+    apart = np.maximum(common.array(numbers["apart"]), 1e-12)
     axes[1, 1].loglog(numbers["apart_from"], apart.T, color=COLOURS[4], lw=0.9)
     axes[1, 1].set(ylabel="|loss in float32 - in float64| (nats)", title="float32 against float64, each seed")
     for ax in (axes[0, 0], *axes[1]):
@@ -162,12 +164,14 @@ def table(numbers):
         clipped = f"{100 * np.mean(numbers['clipped'][a]):.1f} %" if name.startswith("SGD") else "-"
         ends = "  ".join(f"{common.spread(numbers[key][a]):>17}" for key in ("loss", "accuracy"))
         lines.append(f"{name:26}  {ends}  {clipped:>13}")
-    pair = [np.array([numbers[key][numbers["names"].index(name)] for key in ("loss", "accuracy")])
+    pair = [common.array([numbers[key][numbers["names"].index(name)] for key in ("loss", "accuracy")])
             for name in (f"Adam, lr {numbers['lr']:g}", "float64")]  # fmt: skip
-    loss, accuracy = pair[0] - pair[1]
+    with np.errstate(invalid="ignore"):
+        loss, accuracy = pair[0] - pair[1]
     lines.append(f"float32 minus float64: loss {common.spread(loss)}, accuracy {common.spread(accuracy)}; "
                  f"final weights apart by {common.spread(numbers['apart_params'])} of their norm")  # fmt: skip
     for j, name in enumerate(("two biases", "one bias", "one bias, twice the rate")):
-        apart = f"; {max(numbers['bias_apart'][j - 1]):.1e} of the way from two after 100 steps in float64" if j else ""
+        most = common.array(numbers["bias_apart"][j - 1]).max()
+        apart = f"; {most:.1e} of the way from two after 100 steps in float64" if j else ""
         lines.append(f"{name}: b_rec + b_in moved by {common.spread(numbers['bias_moved'][j])} (rms){apart}")
     return lines

@@ -10,7 +10,7 @@ from .. import alternatives, model, reference
 from ..params import init_params
 from .common import COLOURS
 
-STEPS = 10  # unused: nothing is trained
+STEPS = None  # nothing is trained
 SIZES, LENGTHS = (5, 10, 20, 40, 80), (5, 10, 20, 40, 80, 160)
 HIDDEN, TIME, BATCH = 20, 20, 4  # what the other one is held at
 REPEATS = 5

@@ -59,7 +59,7 @@ def draw(numbers):
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     axes = figure.subplots(1, 3)
     for ax, key in zip(axes, ("angle", "ratio")):
-        values = np.array(numbers[key])
+        values = common.array(numbers[key])
         for j, step in enumerate(numbers["snapshots"]):
             common.band(ax, numbers["lengths"], values[:, j], COLOURS[j], f"after {step:,} steps", marker="o", ms=4)
         ax.set(xscale="log", xlabel="Truncation length K (time steps)", ylim=(0, None))
@@ -69,12 +69,12 @@ def draw(numbers):
     axes[1].set_ylabel("Norm / norm of the whole gradient")
     axes[1].axhline(1, color="0.6", lw=1, ls=":")
     axes[0].legend(title="of training by BPTT")
-    curves = np.array(numbers["curves"])
+    curves = common.array(numbers["curves"])
     for name, each, colour in zip(numbers["names"], curves, COLOURS):
         style = {"colour": "0.1", "ls": "--"} if name == "BPTT" else {"colour": colour}
         common.band(axes[2], common.curve_steps(curves, numbers["steps"]), each, label=name, middle=np.median, **style)
     axes[2].set(xlabel="Training step", ylabel="Loss (nats per time step)", yscale="log")
-    axes[2].set_ylim(None, 1.5 * curves[-1].max())
+    common.set_top(axes[2], curves[-1])
     axes[2].legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
@@ -82,11 +82,11 @@ def draw(numbers):
 def table(numbers):
     lines = [f"{'':8}  {'angle before':>14}  {'after':>14}  {'norm ratio after':>18}  {'final loss: median':>18} "
              f"{'(range)':>18}  {'accuracy: median':>16} {'(range)':>17}"]  # fmt: skip
-    angles, ratio = np.array(numbers["angle"]), np.array(numbers["ratio"])
+    angles, ratio = common.array(numbers["angle"]), common.array(numbers["ratio"])
     for j, name in enumerate(numbers["names"]):
         cells = ["-"] * 3
         if j < len(numbers["lengths"]):
-            cells = [_short(angles[:, 0, j], 1), _short(angles[:, -1, j], 1), _short(ratio[:, -1, j], 3)]
+            cells = [common.spread(angles[:, p, j], 1) for p in (0, -1)] + [common.spread(ratio[:, -1, j], 3)]
         lines.append(
             f"{name:8}  {cells[0]:>14}  {cells[1]:>14}  {cells[2]:>18}  "
             + common.middle(numbers["loss"][j], 18, 18)
@@ -94,8 +94,3 @@ def table(numbers):
             + common.middle(numbers["accuracy"][j], 16, 17)
         )
     return lines
-
-
-def _short(values, digits):
-    sd = values.std(ddof=1) if len(values) > 1 else 0
-    return f"{values.mean():.{digits}f} ± {sd:.{digits}f}"
