@@ -4,7 +4,6 @@
 """
 
 import argparse
-import contextlib
 import json
 import re
 import sys
@@ -229,29 +228,11 @@ def _golden(arguments):
 
 
 def _study(arguments):
-    from pathlib import Path
-
     from . import study
-    from .train import RunError, next_run_folder
 
-    folder = None if arguments.out is None else Path(arguments.out)
-    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunError(f"{folder} is not an empty folder; choose another with --out")
-    try:  # before minutes of measuring
-        folder = next_run_folder("studies", arguments.name) if folder is None else folder
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"cannot make the folder {folder or 'studies'}: {error.strerror or error}") from None
-    try:
-        numbers = study.measure(arguments.name, arguments.run, arguments.seeds, arguments.steps)
-    except BaseException:
-        with contextlib.suppress(OSError):  # not empty: it was there, or somebody needs it
-            folder.rmdir()
-        raise
-    paths = study.write(numbers, folder)
+    numbers, paths = study.carry_out(arguments.name, arguments.run, arguments.seeds, arguments.steps, arguments.out)
     if arguments.json:
-        print((folder / "numbers.json").read_text(), end="", flush=True)
-        return
+        return _print_json(numbers)
     _say(study.table(numbers))
     for path in paths:
         _say(path)
@@ -382,7 +363,7 @@ def _parser():
     sub.add_argument(
         "run", nargs="?", metavar="RUN", help="take network, task, sizes and learning rate from this run folder"
     )
-    sub.add_argument("--seeds", type=int, default=5, metavar="N", help="how many: 0, 1000, 2000 ...")
+    sub.add_argument("--seeds", type=int, metavar="N", help="how many: 0, 1000, 2000 ... (default: 5)")
     sub.add_argument("--steps", type=int, metavar="N", help="training steps of each network (default: the study's own)")
     sub.add_argument("--out", metavar="DIR", help="(default: the next free studies/NAME-NNN)")
     sub.add_argument("--json", action="store_true", help="print what numbers.json holds, and nothing else")

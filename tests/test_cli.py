@@ -459,7 +459,7 @@ def test_an_unknown_option_points_to_the_help_of_its_command(capsys):
 def test_a_study_is_refused_before_it_is_measured(tmp_path, capsys, monkeypatch):
     from eirnn_np import study
 
-    monkeypatch.setattr(study, "measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(study, "_measured", lambda *_: pytest.fail("measured"))
     (tmp_path / "file").write_text("")
     assert main(["study", "rtrl", "--out", str(tmp_path / "file" / "x")]) == 1
     assert capsys.readouterr().err.startswith("eirnn-np: cannot make the folder")

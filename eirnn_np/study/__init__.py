@@ -10,6 +10,7 @@ training steps by default (None: it trains nothing), ``measure(basis, seeds, ste
 ``table(numbers)``.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -81,7 +82,12 @@ def carry_out(name, run=None, seeds=None, steps=None, out=None):
     """
     checked = _checked(name, run, seeds, steps)
     folder = _new_folder(name, out)
-    numbers = _measured(*checked)
+    try:
+        numbers = _measured(*checked)
+    except BaseException:  # nothing was written: leave no empty folder
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
     return numbers, write(numbers, folder)
 
 
