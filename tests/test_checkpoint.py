@@ -371,7 +371,8 @@ CONTRADICTIONS = [
     (["--lr", "0.002"], "lr is 0.001"), (["--hidden", "40"], "--hidden is 50"), (["--seed", "1"], "seed is 0"),
     (["--batch-size", "8"], "--batch-size is 16"), (["--dtype", "float64"], "dtype is float32"),
     (["--dynamics", "brainpy"], "dynamics is song2016"), (["--task", "GoNogo-v0"], "task is Perceptual"),
-    (["--task-kwargs", '{"sigma": 2}'], "--task-kwargs is"), (["--out", "there"], "--out cannot be given with --resume"),
+    (["--task-kwargs", '{"sigma": 2}'], "--task-kwargs is"),
+    (["--out", "there"], "--out cannot be given with --resume"),
     (["--steps", "11"], "steps must be at least the 12"), (["--steps", "0"], "steps must be"),
     (["--threads", "0"], "threads must be"), (["--tau", "50"], "tau is 100.0"), (["--source", "neurogym"], "source"),
 ]  # fmt: skip
