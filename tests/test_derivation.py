@@ -3,12 +3,15 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import eirnn_np as ei
 
 HERE = Path(__file__).parent.parent
 EQUATIONS = [*(f"F{n}" for n in range(1, 9)), *(f"B{n}" for n in range(1, 13))]
 ONLINE = ["T1", "R1", "R2", "R3", "R4", "L1", "L2", "L3"]
-STUDIED = [*ONLINE, "J1", "J2", "J3", "J4", "J5", "S1"]
+STUDIED = [*ONLINE, "J1", "J2", "J3", "J4", "J5", "J6", "S1"]
 
 # Which files, taken together, must carry which numbers.
 WHERE = {
@@ -19,7 +22,7 @@ WHERE = {
     ),
     "the other algorithms": (["alternatives.py"], ONLINE),
     "their kernels": (["alternatives_kernels.py"], ["T1", "L1", "L2", "L3"]),
-    "the studies": (["sgd.py", "study/gradient_flow.py"], ["J1", "J2", "J3", "J4", "J5", "S1"]),
+    "the studies": (["sgd.py", "study/gradient_flow.py"], ["J1", "J2", "J3", "J4", "J5", "J6", "S1"]),
 }
 
 
@@ -62,3 +65,11 @@ def test_the_code_carries_the_numbers(part):
 def test_the_code_has_no_number_that_the_derivation_lacks():
     for path in sorted((HERE / "eirnn_np").rglob("*.py")):
         assert numbers(path.read_text()) <= {*EQUATIONS, *STUDIED}, path.name
+
+
+@pytest.mark.parametrize(("dynamics", "start"), [("song2016", 0.0), ("brainpy", 0.1)])
+def test_x0_starts_where_the_derivation_says(dynamics, start):
+    text = " ".join((HERE / "docs" / "derivation.md").read_text().split())
+    assert 'A trained `x_0` starts at 0, with `"brainpy"` at 0.1' in text
+    config = ei.ModelConfig(dynamics=dynamics, train_x0=True)
+    np.testing.assert_array_equal(ei.init_params(config, 3, "float64").x0, start)

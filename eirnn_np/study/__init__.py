@@ -7,7 +7,7 @@
 
 Nothing else of the package needs this; matplotlib and the rest are imported on use. A study module has ``STEPS``, its
 training steps by default (None: it trains nothing), ``measure(basis, seeds, steps, bar)``, ``draw(numbers)`` and
-``table(numbers)``.
+``tables(numbers)``, a list of (head, rows) whose cells are text: for the terminal and for docs/study.md.
 """
 
 import contextlib
@@ -41,8 +41,9 @@ def measure(name, run=None, seeds=None, steps=None):
         A run folder: its network, task, batch sizes and learning rate take the place of the tutorial's;
         "gradient-flow" looks at its trained weights.
     seeds : int, optional
-        How many: 0, 1000, 2000 ..., so that no two share a stream of trials; 5 by default. Not for "gradient-flow"
-        of a run, which has its own.
+        How many networks to train: 0, 1000, 2000 ..., so that no two share a stream of trials; 5 by default. Slow
+        algorithms train the first `common.SEEDS_COSTLY` of them at most; what needs no training is measured over
+        more of them. Not for "gradient-flow" of a run, which has its own.
     steps : int, optional
         Training steps of each network; the study has its own default. Not for "gradient-flow" of a run nor for
         "rtrl", which train nothing.
@@ -109,11 +110,11 @@ def _checked(name, run, seeds, steps):
 
 
 def _measured(name, basis, seeds, steps):
-    from .common import plain, progress
+    from . import common
 
     about = {"study": name, "seeds": seeds, "steps": steps, "network": basis.config.to_dict(), "task": basis.task}
-    with progress() as bar:
-        return plain({**about, **_module(name).measure(basis, [1000 * i for i in range(seeds)], steps, bar)})
+    with common.progress() as bar:
+        return common.plain({**about, **_module(name).measure(basis, common.seeds(seeds), steps, bar)})
 
 
 def _new_folder(name, out):
@@ -135,9 +136,12 @@ def _new_folder(name, out):
     return folder
 
 
-def table(numbers):
-    """The numbers of a study in a few lines of text."""
-    return "\n".join(_module(numbers["study"]).table(numbers))
+def table(numbers, markdown=False):
+    """The numbers of a study as tables: text for a terminal, or the Markdown of docs/study.md."""
+    from .common import markdown_table, text_table
+
+    render = markdown_table if markdown else text_table
+    return "\n\n".join("\n".join(render(*each)) for each in _module(numbers["study"]).tables(numbers))
 
 
 def figure(numbers):

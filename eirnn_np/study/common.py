@@ -1,7 +1,13 @@
-"""What the studies share: the network and task to work on, training, angles, and plain numbers."""
+"""What the studies share: the network and task to work on, training, what is kept of it, comparisons, and text.
 
+A study trains variants of one network. A `Variant` says what each is, `outcome` is what is kept of a training, and
+`collect` makes arrays (variant, seed, ...) of it. Comparisons of two variants are paired over seeds (`paired`).
+"""
+
+import math
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -9,11 +15,12 @@ from .. import tasks
 from ..algorithms import GradientTrainer
 from ..analysis import evaluate
 from ..model import loss_and_grads, recurrent_noise
-from ..params import ModelConfig, Params, init_params
+from ..params import ModelConfig, Params, init_params, sign_mask
 from ..train import EVALUATION_SEED_OFFSET, RunError, read_run, train
 from ..trainer import Trainer
 
 TRIALS = 2000  # of each evaluation
+SEEDS_COSTLY = 6  # at most, for networks that are trained by slow algorithms
 BIN = 50  # training steps to a point of a learning curve
 COLOURS = ("#1f5fa8", "#e08214", "#2a8a57", "#c0392b", "#542788", "#8c6d31", "#5b9bd5", "0.45")
 
@@ -56,28 +63,48 @@ def basis_of(run=None):
                  settings.seed)  # fmt: skip
 
 
-def train_network(basis, seed, steps, bar, config=None, params=None, gradient=None, optimiser=None, snapshots=()):
-    """Train one network from `params` (by default those of the seed), in place.
+def seeds(n):
+    """The first `n` seeds of a study: no two of them share a stream of trials."""
+    return [1000 * i for i in range(n)]
+
+
+@dataclass
+class Variant:
+    """One way to train the network: what `train_network` takes. The label is for display, and for that alone."""
+
+    key: str
+    label: str
+    config: ModelConfig
+    params: Params  # to start from; trained in place
+    gradient: Any = None  # None: BPTT
+    optimiser: Any = None  # None: Adam at the rate of the basis
+
+
+def bptt(basis, seed):
+    """The network itself, trained as in the main job."""
+    return Variant("bptt", "BPTT", basis.config, init_params(basis.config, seed))
+
+
+def train_network(basis, variant, seed, steps, bar, snapshots=()):
+    """Train one network, in place.
 
     Where training diverges the losses are infinite from there on, and the parameters NaN: a result like any other.
 
     Returns
     -------
-    params : Params
     losses : (steps,) array
+        nats per time step, before each update.
     kept : dict
         A copy of the parameters after each number of steps in `snapshots`, float64.
     """
-    config = basis.config if config is None else config
-    params = init_params(config, seed) if params is None else params
+    config, params, gradient = variant.config, variant.params, variant.gradient
     trainer: Trainer | GradientTrainer
-    if gradient is None and optimiser is None:
+    if gradient is None and variant.optimiser is None:
         trainer = Trainer(config, params, basis.lr, seed)
     else:
         gradient = loss_and_grads if gradient is None else gradient
-        trainer = GradientTrainer(config, params, gradient, basis.lr, seed, optimiser=optimiser)
+        trainer = GradientTrainer(config, params, gradient, basis.lr, seed, optimiser=variant.optimiser)
     kept = {0: params.astype("float64")} if 0 in snapshots else {}
-
     losses = np.full(steps, np.inf)
 
     def on_step(k, loss):
@@ -92,7 +119,26 @@ def train_network(basis, seed, steps, bar, config=None, params=None, gradient=No
         params.flat[...] = np.nan
         bar.update(steps - trainer.k)
         kept |= {k: params.astype("float64") for k in snapshots if k > trainer.k}
-    return params, losses, kept
+    return losses, kept
+
+
+def outcome(basis, variant, losses, seed, **more):
+    """What every study keeps of a training: learning curve, final loss and accuracy, as one row of `collect`."""
+    right = accuracy(basis, variant.config, variant.params, seed)
+    return {"curves": curve(losses), "loss": final_loss(losses), "accuracy": right, **more}
+
+
+def collect(rows):
+    """{key: array (variant, seed, ...)} of ``rows[variant][seed][key]``, variants in their order."""
+    rows = list(rows.values() if isinstance(rows, dict) else rows)
+    return {key: np.array([[row[key] for row in each] for each in rows]) for key in rows[0][0]}
+
+
+def self_connected(config):
+    """The network with self-connections: each unit's own weight has the sign of its type."""
+    mask = sign_mask(config)
+    signs = np.where(np.arange(config.n_hidden) < config.n_exc, 1.0, -1.0)
+    return ModelConfig(**{**config.to_dict(), "mask": mask + np.diag(signs * (np.diag(mask) == 0))})
 
 
 def accuracy(basis, config, params, seed):
@@ -147,10 +193,48 @@ def spread(values, digits=4):
     return f"{values.mean():.{digits}f} ± {values.std(ddof=1) if len(values) > 1 else 0:.{digits}f}"
 
 
-def middle(values, width, range_width):
-    """Median and range over seeds, as text in two columns: for losses of which some diverge."""
+def middle(values, digits=3):
+    """Median and range over seeds, as text, to so many significant digits: for losses of which some diverge."""
     values = array(values)
-    return f"{np.median(values):{width}.4g} {f'({values.min():.4g} - {values.max():.4g})':>{range_width}}"
+    return f"{np.median(values):.{digits}g} ({values.min():.{digits}g} to {values.max():.{digits}g})"
+
+
+def paired_interval(first, second):
+    """(median, low, high) of first - second over seeds.
+
+    The interval is that of the median by order statistics: of n differences, from the r-th smallest to the r-th
+    largest, with the largest r that leaves at least 95 % (binomial, 1/2). It asks for no distribution, so a difference
+    may be infinite; where both diverged it is 0. Fewer than six differences bound nothing at 95 %: then it is
+    (-inf, inf).
+    """
+    first, second = array(first), array(second)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        differences = np.sort(np.where(np.isinf(first) & np.isinf(second), 0.0, first - second))
+    n = len(differences)
+    r = 0
+    while r < n and sum(math.comb(n, k) for k in range(r + 1)) <= 0.025 * 2**n:
+        r += 1
+    low, high = (differences[r - 1], differences[n - r]) if r else (-np.inf, np.inf)
+    return float(np.median(differences)), float(low), float(high)
+
+
+def paired(first, second, digits=4):
+    """`paired_interval` as text."""
+    centre, low, high = paired_interval(first, second)
+    interval = "" if np.isinf(low) and np.isinf(high) else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return f"{centre:+.{digits}f}{interval}"
+
+
+def text_table(head, rows):
+    """Lines of a table for a terminal; all cells are text, the first column stands left."""
+    widths = [max(map(len, column)) for column in zip(head, *rows)]
+    return ["  ".join(f"{cell:{'<' if c == 0 else '>'}{w}}" for c, (cell, w) in enumerate(zip(row, widths))).rstrip()
+            for row in (head, *rows)]  # fmt: skip
+
+
+def markdown_table(head, rows):
+    """Lines of the same table for docs/study.md."""
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
 
 
 def band(ax, x, curves, colour, label, middle=np.mean, **style):
@@ -170,7 +254,13 @@ def progress():
     """A progress bar on a terminal, nothing elsewhere."""
     from tqdm import tqdm
 
-    return tqdm(unit="step", disable=not sys.stderr.isatty(), leave=False, file=sys.stderr)
+    return tqdm(disable=not sys.stderr.isatty(), leave=False, file=sys.stderr)
+
+
+def stage(bar, name, total):
+    """Begin a part of a study on its progress bar: what is done, and how many units of it there are."""
+    bar.reset(total)
+    bar.set_description(name)
 
 
 def plain(value):

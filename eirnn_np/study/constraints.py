@@ -7,42 +7,40 @@ import numpy as np
 from .. import model
 from ..params import ModelConfig, init_params, sign_mask
 from . import common
-from .common import COLOURS
+from .common import COLOURS, Variant
 
 STEPS = 5000
 
 
-def variants(config, seed):
-    """{name: (config, starting params, gradient or None)}: the network, and the network without one thing.
+def variants(basis, seed):
+    """The network, and the network without one thing.
 
-    All start from the same numbers, and train as many, except that a diagonal of 0 holds H of them still.
+    All start from the same numbers, and train as many, except that a diagonal of 0 holds H of them still, and that
+    BrainPy's dynamics have an initialisation of their own and no bias on the input.
     """
-    start = init_params(config, seed)
-    mask = sign_mask(config)
-
-    def masked(new_mask, theta=None):
-        params = start.copy()
-        if theta is not None:
-            params.w_rec[...] = theta
-        return dataclasses.replace(config, mask=new_mask), params, None
-
-    signs = np.where(np.arange(config.n_hidden) < config.n_exc, 1.0, -1.0)
-    free = start.copy()
-    free.w_rec[...] = np.where(mask != 0, np.abs(start.w_rec) * mask, start.w_rec)  # the same effective weights
+    config = basis.config
+    H, E = config.n_hidden, config.n_exc
+    start, mask = init_params(config, seed), sign_mask(config)
+    free = np.where(mask != 0, np.abs(start.w_rec) * mask, start.w_rec)  # the same effective weights
     # The read-out sees the first E units; deal the inhibitory ones among them, one in every H / (H - E).
-    order = np.argsort(np.concatenate([np.arange(config.n_exc) / max(config.n_exc, 1),
-                                       (np.arange(config.n_hidden - config.n_exc) + 0.5)
-                                       / max(config.n_hidden - config.n_exc, 1)]), kind="stable")  # fmt: skip
+    places = np.concatenate([np.arange(E) / E, (np.arange(H - E) + 0.5) / max(H - E, 1)])
+    mixed = np.ix_(*[np.argsort(places, kind="stable")] * 2)
     brainpy = ModelConfig(**{**config.to_dict(), "dynamics": "brainpy"})
-    return {
-        "all constraints": (config, start.copy(), None),
-        "signs free (no Dale)": (config, free, free_signs),
-        "self-connections": masked(mask + np.diag(signs)),
-        "no noise": (dataclasses.replace(config, sigma_rec=0.0), start.copy(), None),
-        "read-out of E and I": masked(mask[np.ix_(order, order)], start.w_rec[np.ix_(order, order)]),
-        "BrainPy's signs": masked(mask.T.copy(), start.w_rec.T),
-        "BrainPy's dynamics": (brainpy, init_params(brainpy, seed), None),
-    }
+
+    def variant(key, label, theta=start.w_rec, gradient=None, **changes):
+        params = start.copy()
+        params.w_rec[...] = theta
+        return Variant(key, label, dataclasses.replace(config, **changes), params, gradient)
+
+    return [
+        variant("all", "all constraints"),
+        variant("free", "signs free (no Dale)", free, free_signs),
+        variant("diagonal", "self-connections", mask=common.self_connected(config).mask),
+        variant("quiet", "no noise", sigma_rec=0.0),
+        variant("mixed", "read-out of E and I", start.w_rec[mixed], mask=mask[mixed]),
+        variant("rows", "BrainPy's signs", start.w_rec.T, mask=mask.T.copy()),
+        Variant("brainpy", "BrainPy's dynamics", brainpy, init_params(brainpy, seed)),
+    ]
 
 
 def free_config(config, params):
@@ -65,29 +63,29 @@ def measure(basis, seeds, steps, bar):
     Returns
     -------
     dict
-        ``names`` (A,), ``trained`` (A,) numbers that training can move; ``curves`` (A, seed, points); ``loss``,
-        ``accuracy`` and ``accuracy_quiet``, without recurrent noise, (A, seed).
+        ``keys`` and ``names`` (A,), ``trained`` (A,) numbers that training can move; ``curves`` (A, seed, points);
+        ``loss``, ``accuracy`` and ``accuracy_quiet``, without recurrent noise, (A, seed).
     """
-    names = list(variants(basis.config, 0))
-    bar.reset(len(seeds) * steps * len(names))
-    rows: dict = {name: [] for name in names}
-    trained: list[int] = []
+    of_all = variants(basis, 0)
+    common.stage(bar, "training", len(seeds) * steps * len(of_all))
+    rows: dict = {variant.key: [] for variant in of_all}
     for seed in seeds:
-        for name, (config, params, gradient) in variants(basis.config, seed).items():
-            if len(trained) < len(names):
-                fixed = np.sum(sign_mask(config) == 0) + (config.n_hidden if config.dynamics == "brainpy" else 0)
-                trained.append(int(params.flat.size - fixed))
-            params, losses, _ = common.train_network(basis, seed, steps, bar, config, params, gradient)
-            diverged = np.isinf(losses[-1])
-            final = config if gradient is None or diverged else free_config(config, params)
-            noisy = dataclasses.replace(final, sigma_rec=basis.config.sigma_rec)
-            quiet = dataclasses.replace(final, sigma_rec=0.0)
-            rows[name].append((common.curve(losses), common.final_loss(losses),
-                               common.accuracy(basis, noisy, params, seed),
-                               common.accuracy(basis, quiet, params, seed)))  # fmt: skip
-    curves, loss, noisy, quiet = (np.array([[row[c] for row in rows[name]] for name in names]) for c in range(4))
-    return {"names": names, "trained": trained, "curves": curves, "loss": loss, "accuracy": noisy,
-            "accuracy_quiet": quiet}  # fmt: skip
+        for variant in variants(basis, seed):
+            losses, _ = common.train_network(basis, variant, seed, steps, bar)
+            config = variant.config
+            if variant.gradient is not None and np.isfinite(losses[-1]):
+                config = free_config(config, variant.params)
+            quiet = common.accuracy(basis, dataclasses.replace(config, sigma_rec=0.0), variant.params, seed)
+            variant.config = dataclasses.replace(config, sigma_rec=basis.config.sigma_rec)
+            rows[variant.key].append(common.outcome(basis, variant, losses, seed, accuracy_quiet=quiet))
+    return {"keys": list(rows), "names": [variant.label for variant in of_all],
+            "trained": [_trained(variant) for variant in of_all], **common.collect(rows)}  # fmt: skip
+
+
+def _trained(variant):
+    """How many numbers training can move: not the weights of no connection, nor an input bias with "brainpy"."""
+    still = np.sum(sign_mask(variant.config) == 0)
+    return int(variant.params.flat.size - still - variant.params.b_in.size * (variant.config.dynamics == "brainpy"))
 
 
 def draw(numbers):
@@ -117,16 +115,15 @@ def draw(numbers):
     return figure
 
 
-def table(numbers):
-    heads = f"{'final loss':>17}  {'minus the first':>17}  {'accuracy':>17}  {'without noise':>17}"
-    lines = [f"{'':22}  {'trained':>7}  {heads}"]
-    loss = common.array(numbers["loss"])
-    with np.errstate(invalid="ignore"):  # inf - inf, where both diverged
-        difference = loss - loss[0]
+def tables(numbers):
+    n = len(numbers["loss"][0])
+    minus = f"minus {numbers['names'][0]}, paired"
+    head = [f"n = {n}", "trained", "final loss", minus, "accuracy", minus, "accuracy, noise off"]
+    rows = []
     for a, name in enumerate(numbers["names"]):
-        lines.append(
-            f"{name:22}  {numbers['trained'][a]:>7}  {common.spread(loss[a]):>17}  "
-            f"{common.spread(difference[a]) if a else '-':>17}  {common.spread(numbers['accuracy'][a]):>17}  "
-            f"{common.spread(numbers['accuracy_quiet'][a]):>17}"
-        )
-    return lines
+        cells = [name, f"{numbers['trained'][a]:,}"]
+        for key, digits in (("loss", 4), ("accuracy", 3)):
+            cells.append(common.spread(numbers[key][a], digits))
+            cells.append(common.paired(numbers[key][a], numbers[key][0], digits) if a else "")
+        rows.append([*cells, common.spread(numbers["accuracy_quiet"][a], 3)])
+    return [(head, rows)]

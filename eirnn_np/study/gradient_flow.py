@@ -1,20 +1,22 @@
-"""What the gradient does on its way back through time: norms, Jacobian products, eigenvalues. Equations (J1)-(J5).
+"""What the gradient does on its way back through time: norms, Jacobian products, eigenvalues. Equations (J1)-(J6).
 
 The loss is that of the last time step alone, at the end of whole trials (500 ms of fixation and of stimulus in the
 tutorial's task): how much of its gradient is left k steps before?
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
 from .. import alternatives, model, reference, tasks
-from ..params import effective_weights, init_params
+from ..params import effective_weights, init_params, sign_mask
 from ..train import EVALUATION_SEED_OFFSET, RunError
 from . import common
 from .common import COLOURS
 
 STEPS = 5000
+SEEDS_UNTRAINED = 300  # for the eigenvalues of starting weights; fewer where the network is large
 TRIALS, PRODUCT_TRIALS = 64, 8
 ALPHAS, RADII = (0.05, 0.1, 0.2, 0.5, 1.0), (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 
@@ -77,11 +79,18 @@ def factor_per_step(norms, first=5):
 
 
 def spectrum(config, params):
-    """Eigenvalues of W_rec, and what its statistics let expect of them. (J3)-(J5)
+    """Eigenvalues of W_rec, and what its statistics let expect of them. (J3)-(J6)
 
     Write W_rec = u v^T + J with u all ones and v_j the mean of the outgoing weights of j's type: J has mean 0 by
     type. Then J alone fills a disc, and u v^T adds two outliers, which vanish with its row sums J u and v^T u
     (Rajan & Abbott 2006).
+
+    Returns
+    -------
+    dict
+        ``eigenvalues`` (2, H) and the ``largest`` of them (2,), real and imaginary parts; ``radius`` of the disc;
+        ``outliers`` (2, 2), their real and their imaginary parts; ``balanced``, the largest |eigenvalue| once the rows
+        of J sum to 0; ``mean`` v^T u; ``product`` v^T J u, and ``expected``, what (J6) says of it.
     """
     weights = effective_weights(config, params)
     H, E = weights.shape[0], config.n_exc
@@ -92,11 +101,42 @@ def spectrum(config, params):
     outliers = mean / 2 + np.array([1, -1]) * np.sqrt(complex(mean**2 / 4 + product))  # (J4)
     balanced = v + rest - rest.mean(axis=1, keepdims=True)  # (J5)
     eigenvalues = np.linalg.eigvals(weights)
+    largest = eigenvalues[np.abs(eigenvalues).argmax()]
     return {
         "eigenvalues": np.stack([eigenvalues.real, eigenvalues.imag]), "radius": float(radius),
+        "largest": np.array([largest.real, abs(largest.imag)]),
         "outliers": np.stack([outliers.real, outliers.imag]),
         "balanced": float(np.abs(np.linalg.eigvals(balanced)).max()),
+        "mean": float(mean), "product": float(product), "expected": expected_product(config, v),
     }  # fmt: skip
+
+
+def expected_product(config, v):
+    """Mean of v^T J u over networks whose connections of one type are drawn alike, and whose mask is 0 or +-1. (J6)
+
+    The mean over all H E entries (or H (H - E)) of a type is v_j, so J_ij is -v_j where there is no connection, and
+    on average v_j (1 / share - 1) where there is one; share is that of the type's entries which are connections.
+    """
+    connected = sign_mask(config) != 0
+    E = config.n_exc
+    share = np.concatenate([np.full(E, connected[:, :E].mean()), np.full(len(v) - E, connected[:, E:].mean())])
+    rest = v * (connected / np.maximum(share, 1e-300) - 1)
+    return float(v @ rest.sum(axis=1))  # (J6)
+
+
+def untrained_spectra(config, bar):
+    """`spectrum` of starting weights over many seeds, as they are and with self-connections: {key: (2, seed, ...)}."""
+    seeds = common.seeds(int(np.clip(SEEDS_UNTRAINED * (100 / config.n_hidden) ** 3, 10, SEEDS_UNTRAINED)))
+    common.stage(bar, "untrained spectra", len(seeds))
+    rows: list[list] = [[], []]
+    for seed in seeds:
+        params = init_params(config, seed, "float64")
+        for each, network in zip(rows, (config, common.self_connected(config))):
+            found = spectrum(network, params)
+            del found["eigenvalues"]  # 50 times as many numbers as all the rest
+            each.append(found)
+        bar.update()
+    return common.collect(rows)
 
 
 def scaled(config, params, alpha, radius):
@@ -117,31 +157,35 @@ def measure(basis, seeds, steps, bar):
     dict
         ``snapshots`` (P,) steps; ``norms`` (P, seed, T), by lag; ``singular`` (P, seed, T-1, 3): largest, geometric
         mean and smallest singular value of the Jacobian product, mean of the logarithm over trials, as log10;
-        ``factor`` (P, seed) per step; ``active`` (P, seed), share of active units; ``eigenvalues``
-        (P, seed, 2, H) real and imaginary parts; what is expected of them, ``radius`` of the disc (P, seed),
-        ``outliers`` (P, seed, 2, 2), and ``balanced`` (P, seed), the largest |eigenvalue| once J's rows sum to 0;
-        ``alphas``, ``radii``, ``factors`` (alpha, radius, seed), and ``norms_alpha`` (alpha, seed, T) at radius 1.
+        ``factor`` (P, seed) per step; ``active`` (P, seed), share of active units; what `spectrum` returns, (P, seed,
+        ...); ``untrained`` the same, but for the eigenvalues, of many starting networks (2, seed, ...), as they are
+        and with self-connections; ``alphas``, ``radii``, ``factors`` and ``actives`` (alpha, radius, seed), and
+        ``norms_alpha`` (alpha, seed, T) at radius 1.
     """
     snapshots: list
     if basis.params is not None:
         seeds, snapshots = [basis.seed], ["start", "end"]
         networks = [[init_params(basis.config, basis.seed, "float64"), basis.params.astype("float64")]]
-        bar.reset(0)
     else:
         snapshots = sorted({0, steps // 10, steps})
-        bar.reset(len(seeds) * steps)
-        networks = [
-            list(common.train_network(basis, seed, steps, bar, snapshots=snapshots)[2].values()) for seed in seeds
-        ]
+        common.stage(bar, "training", len(seeds) * steps)
+        networks = []
+        for seed in seeds:
+            _, kept = common.train_network(basis, common.bptt(basis, seed), seed, steps, bar, snapshots)
+            networks.append(list(kept.values()))
     for seed, at in zip(seeds, networks):
         if not np.isfinite(at[-1].flat).all():
             raise RunError(f"the network of seed {seed} diverged at lr {basis.lr:g}: there is no gradient to look at")
-    rows = [[_look(basis.config, params, seed, *last_step_trials(basis, seed)) for seed, params in zip(seeds, at)]
-            for at in zip(*networks)]  # fmt: skip
-    found = {key: [[row[key] for row in at] for at in rows] for key in rows[0][0]}
-    factors, norms_alpha = _other_networks(basis, seeds)
-    return {"seeds": len(seeds), "snapshots": snapshots, **found, "alphas": ALPHAS, "radii": RADII, "factors": factors,
-            "norms_alpha": norms_alpha, "dt": basis.config.dt}  # fmt: skip
+    common.stage(bar, "gradients and spectra", len(seeds) * len(snapshots))
+    rows: list[list] = [[] for _ in snapshots]
+    for seed, at in zip(seeds, networks):
+        trials = last_step_trials(basis, seed)
+        for each, params in zip(rows, at):
+            each.append(_look(basis.config, params, seed, *trials))
+            bar.update()
+    return {"seeds": len(seeds), "snapshots": snapshots, **common.collect(rows),
+            "untrained": untrained_spectra(basis.config, bar), "alphas": ALPHAS, "radii": RADII,
+            **_other_networks(basis, seeds, bar), "dt": basis.config.dt}  # fmt: skip
 
 
 def _look(config, params, seed, inputs, labels, weights):
@@ -156,21 +200,24 @@ def _look(config, params, seed, inputs, labels, weights):
     }  # fmt: skip
 
 
-def _other_networks(basis, seeds):
-    factors = np.zeros((len(ALPHAS), len(RADII), len(seeds)))
-    curves = []
+def _other_networks(basis, seeds, bar):
+    """Starting weights with each alpha and spectral radius."""
+    common.stage(bar, "other alphas and radii", len(seeds) * len(ALPHAS) * len(RADII))
+    factors, actives = np.zeros((2, len(ALPHAS), len(RADII), len(seeds)))
+    curves: list[list] = [[] for _ in ALPHAS]
     for i, seed in enumerate(seeds):
         start = init_params(basis.config, seed, "float64")
         inputs, labels, weights = last_step_trials(basis, seed)
-        for a, alpha in enumerate(ALPHAS):
-            for r, radius in enumerate(RADII):
-                config, params = scaled(basis.config, start, alpha, radius)
-                noise = common.probe_noise(config, seed, *labels.shape)
-                norms = norms_by_lag(state_gradients(config, params, inputs, labels, noise, weights, undecided=True)[1])
-                factors[a, r, i] = factor_per_step(norms)
-                if radius == 1.0:
-                    curves.append(norms)
-    return factors, np.array(curves).reshape(len(seeds), len(ALPHAS), -1).swapaxes(0, 1)
+        for (a, alpha), (r, radius) in itertools.product(enumerate(ALPHAS), enumerate(RADII)):
+            config, params = scaled(basis.config, start, alpha, radius)
+            noise = common.probe_noise(config, seed, *labels.shape)
+            x, dx = state_gradients(config, params, inputs, labels, noise, weights, undecided=True)
+            norms = norms_by_lag(dx)
+            factors[a, r, i], actives[a, r, i] = factor_per_step(norms), (x > 0).mean()
+            if radius == 1.0:
+                curves[a].append(norms)
+            bar.update()
+    return {"factors": factors, "actives": actives, "norms_alpha": curves}
 
 
 def draw(numbers):
@@ -242,19 +289,31 @@ def draw(numbers):
     return figure
 
 
-def table(numbers):
-    lines = [f"{'':18}  {'factor per step':>17}  {'left at the start':>19}  {'active':>15}  {'|λ| max':>17}  "
-             f"{'outliers expected':>17}  {'disc expected':>17}  {'|λ| max, balanced':>17}"]  # fmt: skip
-    for p, name in enumerate(numbers["snapshots"]):
-        values = np.array(numbers["eigenvalues"][p])
-        norms, outliers = np.array(numbers["norms"][p])[:, -1], np.array(numbers["outliers"][p])
-        title = f"after {name:,} steps" if isinstance(name, int) else name
-        lines.append(
-            f"{title:18}  {common.spread(numbers['factor'][p]):>17}  "
-            f"{norms.mean():8.1e} ± {norms.std(ddof=min(1, len(norms) - 1)):7.1e}  "
-            f"{common.spread(numbers['active'][p]):>15}  "
-            f"{common.spread(np.hypot(values[:, 0], values[:, 1]).max(axis=1)):>17}  "
-            f"{common.spread(np.hypot(outliers[:, 0], outliers[:, 1]).max(axis=1)):>17}  "
-            f"{common.spread(numbers['radius'][p]):>17}  {common.spread(numbers['balanced'][p]):>17}"
-        )
-    return lines
+def tables(numbers):
+    n = len(numbers["factor"][0])
+    head = [f"n = {n}", "factor per step", "left at the trial's start", "active units", "largest |λ| of W_rec",
+            "(J4) expects", "disc (J3)", "largest |λ|, rows balanced (J5)"]  # fmt: skip
+    rows = []
+    for p, at in enumerate(numbers["snapshots"]):
+        left = np.array(numbers["norms"][p])[:, -1]
+        outliers = np.hypot(*np.moveaxis(np.array(numbers["outliers"][p]), 1, 0)).max(axis=1)
+        rows.append([
+            snapshot_name(at), common.spread(numbers["factor"][p], 3),
+            f"{left.mean():.1e} ± {left.std(ddof=min(1, n - 1)):.1e}", common.spread(numbers["active"][p], 2),
+            common.spread(np.hypot(*np.array(numbers["largest"][p]).T), 2), common.spread(outliers, 2),
+            common.spread(numbers["radius"][p], 3), common.spread(numbers["balanced"][p], 2),
+        ])  # fmt: skip
+    found = {key: np.array(values) for key, values in numbers["untrained"].items()}
+    size = np.hypot(*np.moveaxis(found["largest"], 2, 0))
+    pairs = [
+        [name, common.spread(found["product"][k]), common.spread(found["expected"][k]), common.spread(size[k], 2),
+         f"{(found['largest'][k, :, 1] > 0).mean():.0%}", common.spread(found["balanced"][k], 2)]
+        for k, name in enumerate(("zero diagonal", "with self-connections"))
+    ]  # fmt: skip
+    return [(head, rows), ([f"untrained, n = {size.shape[1]}", "v^T J u", "(J6) expects", "largest |λ|",
+                            "it is one of a complex pair in", "largest |λ|, rows balanced (J5)"], pairs)]  # fmt: skip
+
+
+def snapshot_name(at):
+    """Display name of a snapshot: "before training", "after 500 steps"; of a run, "start" and "end"."""
+    return at if isinstance(at, str) else f"after {at:,} steps" if at else "before training"

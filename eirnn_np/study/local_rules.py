@@ -6,65 +6,89 @@ import numpy as np
 
 from .. import algorithms, model
 from ..adam import Adam
-from ..params import effective_weights
+from ..params import effective_weights, init_params
 from . import common
-from .common import COLOURS
+from .common import COLOURS, Variant
 
 STEPS = 5000
 FACTORS = (1, 0.3, 0.1)  # learning rates of the local rules, as shares of the network's
 POINTS = 10  # at which the angle is measured, after the start
+SEEDS_UNTRAINED = 200
 
 
 def rules(config, seed):
-    """Each rule by its name, as a gradient; None is BPTT in the fused kernel."""
+    """(key, label, gradient) of each rule; BPTT is None, as `common.Variant` has it."""
     feedback = algorithms.random_feedback(config, seed, inhibitory=False)
-    return {
-        "BPTT": None,
-        "e-prop, read-out weights": algorithms.eprop,
-        "e-prop, random feedback to E": functools.partial(algorithms.eprop, feedback=feedback),
-        "RFLO, random feedback to all": functools.partial(algorithms.rflo, seed=seed),
-    }
+    return [
+        ("bptt", "BPTT", None),
+        ("eprop", "e-prop, read-out weights", algorithms.eprop),
+        ("random", "e-prop, random feedback to E", functools.partial(algorithms.eprop, feedback=feedback)),
+        ("rflo", "RFLO, random feedback to all", functools.partial(algorithms.rflo, seed=seed)),
+    ]
+
+
+def variants(basis, seed):
+    """BPTT, and each other rule at several learning rates."""
+    start = init_params(basis.config, seed)
+    return [
+        Variant(key, label, basis.config, start.copy(), gradient, gradient and Adam(factor * basis.lr))
+        for key, label, gradient in rules(basis.config, seed)
+        for factor in (FACTORS if gradient else (1,))
+    ]
 
 
 def measure(basis, seeds, steps, bar):
     """Learning curves of each rule at several learning rates, and the angle of its gradient to BPTT's.
 
+    BPTT is trained for every seed; the rules, which are slow, for the first `common.SEEDS_COSTLY`.
+
     Returns
     -------
     dict
-        ``rules`` and ``lr`` (A,), BPTT first; ``curves`` (A, seed, points), ``loss``, ``accuracy`` (A, seed); ``at``
-        (P,) training steps; ``angle_own`` (A, seed, P) degrees, at the weights that the rule itself has trained;
-        ``angle_read_out`` (A, seed, P), between the read-out and the random feedback weights of the excitatory
-        units; ``max_real`` (A, seed, P), largest real part of an eigenvalue of W_rec: above 1 the network is
-        unstable wherever the units of that mode are all active; ``angle_bptt`` (rule, seed, P), at the weights that
-        BPTT has trained.
+        ``keys``, ``rules`` and ``lr`` (A,), BPTT first; ``curves`` (A, seed, points), ``loss``, ``accuracy`` (A, seed);
+        ``at`` (P,) training steps; ``angle_own`` (A, seed, P) degrees, at the weights that the rule itself has
+        trained; ``angle_read_out`` (A, seed, P), between the read-out and the random feedback weights of the
+        excitatory units; ``max_real`` (A, seed, P), largest real part of an eigenvalue of W_rec: above 1 the network
+        is unstable wherever the units of that mode are all active; all of them for the first ``seeds_costly`` seeds.
+        ``angle_bptt`` (rule, seed, P), at the weights that BPTT has trained, for all seeds; ``untrained`` the angles
+        of `SEEDS_UNTRAINED` networks at their start, (rule, seed).
     """
     at = sorted({steps * p // POINTS for p in range(POINTS + 1)})
-    names = list(rules(basis.config, 0))
-    trained = [(names[0], basis.lr), *((name, f * basis.lr) for name in names[1:] for f in FACTORS)]
-    bar.reset(len(seeds) * steps * len(trained))
-    own, read_out, max_real = np.zeros((3, len(trained), len(seeds), len(at)))
-    on_bptt = np.zeros((len(names), len(seeds), len(at)))
-    rows: list[list] = [[] for _ in trained]
-    for i, seed in enumerate(seeds):
-        gradients, probes = rules(basis.config, seed), list(basis.probe(seed, 2))
-        feedback = algorithms.random_feedback(basis.config, seed)[:, : basis.config.n_exc]
-        for a, (name, lr) in enumerate(trained):
-            gradient = gradients[name]
-            optimiser = gradient and Adam(lr)
-            params, losses, kept = common.train_network(basis, seed, steps, bar, None, None, gradient, optimiser, at)
-            rows[a].append((common.curve(losses), common.final_loss(losses),
-                            common.accuracy(basis, basis.config, params, seed)))  # fmt: skip
-            for p, step in enumerate(at):
-                own[a, i, p] = _angle(basis.config, kept[step], gradient, probes)
-                max_real[a, i, p] = _largest_real(effective_weights(basis.config, kept[step]))
-                read_out[a, i, p] = common.angle(kept[step].w_out.ravel(), feedback.ravel())
-                if gradient is None:
-                    on_bptt[:, i, p] = [_angle(basis.config, kept[step], g, probes) for g in gradients.values()]
-    curves, loss, accuracy = (np.array([[row[c] for row in each] for each in rows]) for c in range(3))
-    trained_by, rates = zip(*trained)
-    return {"rules": trained_by, "lr": rates, "curves": curves, "loss": loss, "accuracy": accuracy, "at": at,
-            "angle_own": own, "angle_bptt": on_bptt, "angle_read_out": read_out, "max_real": max_real}  # fmt: skip
+    untrained = common.seeds(SEEDS_UNTRAINED)
+    common.stage(bar, "untrained networks", len(untrained))
+    starts = []
+    for seed in untrained:
+        starts.append(_angles(basis, init_params(basis.config, seed, "float64"), seed, list(basis.probe(seed, 2))))
+        bar.update()
+
+    costly = seeds[: common.SEEDS_COSTLY]
+    of_all = variants(basis, 0)
+    common.stage(bar, "training", steps * (len(seeds) + len(costly) * (len(of_all) - 1)))
+    on_bptt = []
+    rows: list[list] = [[] for _ in of_all]
+    for seed in seeds:
+        probes = list(basis.probe(seed, 2))
+        feedback = algorithms.random_feedback(basis.config, seed)[:, : basis.config.n_exc].ravel()
+        for each, variant in zip(rows, variants(basis, seed) if seed in costly else [common.bptt(basis, seed)]):
+            losses, kept = common.train_network(basis, variant, seed, steps, bar, at)
+            if variant.gradient is None:
+                on_bptt.append([_angles(basis, kept[step], seed, probes) for step in at])
+            if seed in costly:
+                each.append(common.outcome(
+                    basis, variant, losses, seed,
+                    angle_own=[_angle(basis.config, kept[step], variant.gradient, probes) for step in at],
+                    angle_read_out=[common.angle(kept[step].w_out.ravel(), feedback) for step in at],
+                    max_real=[_largest_real(effective_weights(basis.config, kept[step])) for step in at],
+                ))  # fmt: skip
+    return {"keys": [v.key for v in of_all], "rules": [v.label for v in of_all],
+            "lr": [basis.lr if v.optimiser is None else v.optimiser.lr for v in of_all],
+            "seeds_costly": len(costly), **common.collect(rows), "at": at,
+            "angle_bptt": np.transpose(on_bptt, (2, 0, 1)), "untrained": np.transpose(starts)}  # fmt: skip
+
+
+def _angles(basis, params, seed, probes):
+    """`_angle` of each rule, (rule,)."""
+    return [_angle(basis.config, params, gradient, probes) for _, _, gradient in rules(basis.config, seed)]
 
 
 def _angle(config, params, gradient, probes):
@@ -86,12 +110,12 @@ def _largest_real(weights):
 
 
 def best(numbers):
-    """{rule: index of the learning rate with the lowest median of the final loss over seeds}."""
+    """{key: index of the learning rate with the lowest median of the final loss over seeds}."""
     found: dict[str, int] = {}
     medians = np.median(common.array(numbers["loss"]), axis=1)
-    for a, rule in enumerate(numbers["rules"]):
-        if rule not in found or medians[a] < medians[found[rule]]:
-            found[rule] = a
+    for a, key in enumerate(numbers["keys"]):
+        if key not in found or medians[a] < medians[found[key]]:
+            found[key] = a
     return found
 
 
@@ -102,11 +126,11 @@ def draw(numbers):
     (ax_loss, ax_angle), (ax_real, ax_read_out) = figure.subplots(2, 2)
     curves, at, chosen = common.array(numbers["curves"]), numbers["at"], best(numbers)
     x = common.curve_steps(curves, numbers["steps"])
-    for r, (rule, a) in enumerate(chosen.items()):
-        label = f"{rule} (lr {numbers['lr'][a]:g})"
+    for r, (key, a) in enumerate(chosen.items()):
+        label = f"{numbers['rules'][a]} (lr {numbers['lr'][a]:g})"
         common.band(ax_loss, x, curves[a], COLOURS[r], label, middle=np.median)
         common.band(ax_real, at, numbers["max_real"][a], COLOURS[r], label, middle=np.median)
-        first = numbers["rules"].index(rule)
+        first = numbers["keys"].index(key)
         if first != a:
             ax_loss.plot(x, np.median(curves[first], axis=0), ":", color=COLOURS[r], lw=1.2)
             ax_real.plot(at, np.median(common.array(numbers["max_real"][first]), axis=0), ":", color=COLOURS[r], lw=1.2)
@@ -133,15 +157,20 @@ def draw(numbers):
     return figure
 
 
-def table(numbers):
-    lines = [f"{'':28}  {'lr':>6}  {'final loss: median':>18} {'(range)':>21}  {'accuracy: median':>16} "
-             f"{'(range)':>17}  {'angle, start':>12}  {'angle, end':>12}"]  # fmt: skip
-    for a, (rule, lr) in enumerate(zip(numbers["rules"], numbers["lr"])):
-        angles = common.array(numbers["angle_own"][a])
-        ends = [common.spread(angles[:, p], 1) for p in (0, -1)]
-        lines.append(
-            f"{rule:28}  {lr:6g}  {common.middle(numbers['loss'][a], 18, 21)}  "
-            f"{common.middle(numbers['accuracy'][a], 16, 17)}  "
-            + "  ".join(f"{text if a else '-':>12}" for text in ends)
-        )
-    return lines
+def tables(numbers):
+    n, n_bptt, n_start = (np.shape(numbers[key])[1] for key in ("loss", "angle_bptt", "untrained"))
+    head = [f"n = {n}", "lr", "final loss", "accuracy", "angle to BPTT's gradient at its own weights, end",
+            "largest real part of an eigenvalue, end"]  # fmt: skip
+    rows = [
+        [rule, f"{numbers['lr'][a]:g}", common.middle(numbers["loss"][a]), common.middle(numbers["accuracy"][a]),
+         f"{common.spread(common.array(numbers['angle_own'][a])[:, -1], 0)}°" if a else "",
+         common.middle(common.array(numbers["max_real"][a])[:, -1], 2)]
+        for a, rule in enumerate(numbers["rules"])
+    ]  # fmt: skip
+    first = [numbers["keys"].index(key) for key in dict.fromkeys(numbers["keys"])][1:]
+    angles = [
+        [numbers["rules"][a], f"{common.spread(numbers['untrained'][r], 1)}°",
+         f"{common.spread(common.array(numbers['angle_bptt'][r])[:, -1], 1)}°"] for r, a in enumerate(first, 1)
+    ]  # fmt: skip
+    return [(head, rows), (["angle to BPTT's gradient", f"before training, n = {n_start}",
+                            f"at weights trained by BPTT, end, n = {n_bptt}"], angles)]  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import alternatives, model, reference
 from ..params import init_params
+from . import common
 from .common import COLOURS
 
 STEPS = None  # nothing is trained
@@ -40,12 +41,9 @@ def measure(basis, seeds, steps, bar):
         norm of its tensor; ``seconds_kernel`` (case, seed) of BPTT's compiled kernels on all threads.
     """
     config = basis.config
-    cases = list(
-        dict.fromkeys(
-            [*((H, TIME, BATCH) for H in SIZES if int(config.e_ratio * H) >= 1), *((HIDDEN, T, BATCH) for T in LENGTHS)]
-        )
-    )
-    bar.reset(len(cases) * len(seeds))
+    sizes = [H for H in SIZES if int(config.e_ratio * H) >= 1]
+    cases = list(dict.fromkeys([*((H, TIME, BATCH) for H in sizes), *((HIDDEN, T, BATCH) for T in LENGTHS)]))
+    common.stage(bar, "gradients", len(cases) * len(seeds))
     shape = len(cases), 2, len(seeds)
     seconds, peak = np.zeros(shape), np.zeros(shape)
     error, kernel = (np.zeros((len(cases), len(seeds))) for _ in range(2))
@@ -130,16 +128,18 @@ def draw(numbers):
     return figure
 
 
-def table(numbers):
-    lines = [f"{'H':>4} {'T':>4} {'B':>3}  {'RTRL ms':>9}  {'BPTT ms':>9}  {'kernels ms':>10}  {'GFLOP':>7}  "
-             f"{'GFLOP/s':>8}  "
-             f"{'RTRL MB':>8}  {'formula':>8}  {'BPTT MB':>8}  {'formula':>8}  {'error':>8}"]  # fmt: skip
+def tables(numbers):
+    n = len(numbers["error"][0])
+    head = ["H", "T", "B", "RTRL, ms", "BPTT, ms", "BPTT kernels, ms", "RTRL, GFLOP", "RTRL, GFLOP/s",
+            "RTRL, MB: measured, formula", "BPTT, MB: measured, formula", f"largest error, n = {n}"]  # fmt: skip
+    rows = []
     for c, (H, T, B) in enumerate(numbers["cases"]):
         seconds, peak = np.median(numbers["seconds"][c], axis=1), np.median(numbers["bytes"][c], axis=1) / 1e6
         work, predicted = numbers["flop"][c][0] / 1e9, np.array(numbers["bytes_predicted"][c]) / 1e6
-        lines.append(
-            f"{H:4d} {T:4d} {B:3d}  {1e3 * seconds[0]:9.2f}  {1e3 * seconds[1]:9.2f}  "
-            f"{1e3 * np.median(numbers['seconds_kernel'][c]):10.3f}  {work:7.3f}  {work / seconds[0]:8.1f}  "
-            f"{peak[0]:8.2f}  {predicted[0]:8.2f}  {peak[1]:8.3f}  {predicted[1]:8.3f}  {max(numbers['error'][c]):8.1e}"
-        )
-    return lines
+        rows.append([
+            str(H), str(T), str(B), f"{1e3 * seconds[0]:.3g}", f"{1e3 * seconds[1]:.2g}",
+            f"{1e3 * np.median(numbers['seconds_kernel'][c]):.2g}", f"{work:.3f}", f"{work / seconds[0]:.1f}",
+            f"{peak[0]:.2f}, {predicted[0]:.2f}", f"{peak[1]:.3f}, {predicted[1]:.3f}",
+            f"{max(numbers['error'][c]):.1e}",
+        ])  # fmt: skip
+    return [(head, rows)]

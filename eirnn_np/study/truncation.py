@@ -6,51 +6,82 @@ import numpy as np
 
 from .. import model
 from ..algorithms import truncated_bptt
+from ..params import init_params
 from . import common
-from .common import COLOURS
+from .common import COLOURS, Variant
 
 STEPS = 2000
+LONGER = 2.5  # times as long, BPTT's networks are trained on, for the angles
 LENGTHS = (1, 2, 5, 10, 20, 50)
+TRAINED_LENGTHS = (1, 2, 5, 10, 20)  # a longer one is slow, and its gradient is BPTT's
+SEEDS_UNTRAINED = 50
+
+
+def variants(basis, seed, lengths):
+    """The network trained by truncated BPTT, by each length K."""
+    return [
+        Variant(f"k{k}", f"K = {k}", basis.config, init_params(basis.config, seed),
+                functools.partial(truncated_bptt, steps=k)) for k in lengths
+    ]  # fmt: skip
 
 
 def measure(basis, seeds, steps, bar):
     """Angle and ratio of norms for each length K through training by BPTT, and learning curves by each K.
 
+    BPTT is trained for every seed and `LONGER`; truncated BPTT, which is slow, for the first `common.SEEDS_COSTLY`.
+
     Returns
     -------
     dict
-        ``lengths`` (K,); ``snapshots`` (P,) steps; ``angle`` degrees and ``ratio``, (seed, P, K), of the recurrent
-        part on probe batches; ``names`` (A,), ``curves`` (A, seed, points), ``loss``, ``accuracy`` (A, seed).
+        ``lengths`` (K,); ``snapshots`` (P,) steps; ``angle`` degrees and ``ratio``, (P, seed, K), of the recurrent
+        part on probe batches, at weights trained by BPTT; ``untrained`` the same (seed, K) for `SEEDS_UNTRAINED`
+        networks; ``names`` (A,), BPTT the last, ``curves`` (A, seed, points), ``loss``, ``accuracy`` (A, seed), for
+        the first ``seeds_costly`` seeds.
     """
     lengths = [k for k in LENGTHS if k < basis.seq_len]
-    snapshots = sorted({0, steps // 10, steps // 2, steps})
-    bar.reset(len(seeds) * steps * (1 + len(lengths)))
-    names = [*(f"K = {k}" for k in lengths), "BPTT"]
-    angles, ratios = np.zeros((2, len(seeds), len(snapshots), len(lengths)))
-    rows: dict = {name: [] for name in names}
-    for i, seed in enumerate(seeds):
-        for k, name in zip([*lengths, None], names):
-            gradient = k and functools.partial(truncated_bptt, steps=k)
-            kept_at = () if k else snapshots
-            params, losses, kept = common.train_network(basis, seed, steps, bar, gradient=gradient, snapshots=kept_at)
-            rows[name].append((common.curve(losses), common.final_loss(losses),
-                               common.accuracy(basis, basis.config, params, seed)))  # fmt: skip
-        for j, step in enumerate(snapshots):
-            angles[i, j], ratios[i, j] = compare(basis, kept[step], seed, lengths)
-    curves, loss, accuracy = (np.array([[row[c] for row in rows[name]] for name in names]) for c in range(3))
-    return {"lengths": lengths, "snapshots": snapshots, "angle": angles, "ratio": ratios, "names": names,
-            "curves": curves, "loss": loss, "accuracy": accuracy}  # fmt: skip
+    trained = [k for k in TRAINED_LENGTHS if k < basis.seq_len]
+    longer, costly = int(LONGER * steps), seeds[: common.SEEDS_COSTLY]
+    snapshots = sorted({0, steps // 10, steps, longer})
+
+    untrained = common.seeds(SEEDS_UNTRAINED)
+    common.stage(bar, "untrained networks", len(untrained))
+    starts = []
+    for seed in untrained:
+        starts.append(compare(basis, init_params(basis.config, seed, "float64"), seed, lengths))
+        bar.update()
+
+    common.stage(bar, "training", len(seeds) * longer + len(costly) * steps * len(trained))
+    looks: list = []
+    rows: dict = {}
+    names: dict = {}
+    for seed in seeds:
+        whole = common.bptt(basis, seed)
+        losses, kept = common.train_network(basis, whole, seed, longer, bar, snapshots)
+        looks.append([compare(basis, kept[step], seed, lengths) for step in snapshots])
+        if seed not in costly:
+            continue
+        ends = []
+        for variant in variants(basis, seed, trained):
+            ends.append((variant, common.train_network(basis, variant, seed, steps, bar)[0]))
+        whole.params = kept[steps].astype("float32")
+        for variant, each in (*ends, (whole, losses[:steps])):
+            names[variant.key] = variant.label
+            rows.setdefault(variant.key, []).append(common.outcome(basis, variant, each, seed))
+    return {"lengths": lengths, "snapshots": snapshots, **common.collect(zip(*looks)), "seeds_costly": len(costly),
+            "untrained": {key: values[0] for key, values in common.collect([starts]).items()},
+            "names": list(names.values()), **common.collect(rows)}  # fmt: skip
 
 
 def compare(basis, params, seed, lengths, n_batches=4):
-    """Mean angle (degrees) and ratio of norms of truncated and whole gradient over batches; both (K,)."""
+    """Angle (degrees) and ratio of norms of truncated and whole gradient, means over batches: {name: (K,)}."""
     found = np.zeros((n_batches, 2, len(lengths)))
     for row, batch in zip(found, basis.probe(seed, n_batches)):
         whole = common.recurrent_part(model.loss_and_grads(basis.config, params, *batch)[1])
         for j, k in enumerate(lengths):
             part = common.recurrent_part(truncated_bptt(basis.config, params, *batch, steps=k)[1])
             row[:, j] = common.angle(part, whole), np.linalg.norm(part) / np.linalg.norm(whole)
-    return found.mean(axis=0)
+    angles, ratios = found.mean(axis=0)
+    return {"angle": angles, "ratio": ratios}
 
 
 def draw(numbers):
@@ -59,9 +90,8 @@ def draw(numbers):
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     axes = figure.subplots(1, 3)
     for ax, key in zip(axes, ("angle", "ratio")):
-        values = common.array(numbers[key])
-        for j, step in enumerate(numbers["snapshots"]):
-            common.band(ax, numbers["lengths"], values[:, j], COLOURS[j], f"after {step:,} steps", marker="o", ms=4)
+        for each, step, colour in zip(common.array(numbers[key]), numbers["snapshots"], COLOURS):
+            common.band(ax, numbers["lengths"], each, colour, f"after {step:,} steps", marker="o", ms=4)
         ax.set(xscale="log", xlabel="Truncation length K (time steps)", ylim=(0, None))
         ax.set_xticks(numbers["lengths"], [str(k) for k in numbers["lengths"]])
         ax.minorticks_off()
@@ -70,27 +100,33 @@ def draw(numbers):
     axes[1].axhline(1, color="0.6", lw=1, ls=":")
     axes[0].legend(title="of training by BPTT")
     curves = common.array(numbers["curves"])
-    for name, each, colour in zip(numbers["names"], curves, COLOURS):
-        style = {"colour": "0.1", "ls": "--"} if name == "BPTT" else {"colour": colour}
-        common.band(axes[2], common.curve_steps(curves, numbers["steps"]), each, label=name, middle=np.median, **style)
+    x = common.curve_steps(curves, numbers["steps"])
+    for name, each, colour in zip(numbers["names"][:-1], curves, COLOURS):
+        common.band(axes[2], x, each, colour, name, middle=np.median)
+    common.band(axes[2], x, curves[-1], "0.1", numbers["names"][-1], middle=np.median, ls="--")
     axes[2].set(xlabel="Training step", ylabel="Loss (nats per time step)", yscale="log")
     common.set_top(axes[2], curves[-1])
     axes[2].legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
-def table(numbers):
-    lines = [f"{'':8}  {'angle before':>14}  {'after':>14}  {'norm ratio after':>18}  {'final loss: median':>18} "
-             f"{'(range)':>18}  {'accuracy: median':>16} {'(range)':>17}"]  # fmt: skip
-    angles, ratio = common.array(numbers["angle"]), common.array(numbers["ratio"])
-    for j, name in enumerate(numbers["names"]):
-        cells = ["-"] * 3
-        if j < len(numbers["lengths"]):
-            cells = [common.spread(angles[:, p, j], 1) for p in (0, -1)] + [common.spread(ratio[:, -1, j], 3)]
-        lines.append(
-            f"{name:8}  {cells[0]:>14}  {cells[1]:>14}  {cells[2]:>18}  "
-            + common.middle(numbers["loss"][j], 18, 18)
-            + "  "
-            + common.middle(numbers["accuracy"][j], 16, 17)
-        )
-    return lines
+def tables(numbers):
+    angle, ratio = common.array(numbers["angle"]), common.array(numbers["ratio"])
+    untrained = common.array(numbers["untrained"]["angle"])
+    last = len(numbers["snapshots"]) - 1
+    head = ["K", f"angle before training, n = {len(untrained)}",
+            *(f"after {step:,} steps, n = {angle.shape[1]}" for step in numbers["snapshots"][1:]),
+            f"norm ratio after {numbers['snapshots'][last]:,}"]  # fmt: skip
+    rows = [
+        [str(k), f"{common.spread(untrained[:, j], 1)}°",
+         *(f"{common.spread(each[:, j], 1)}°" for each in angle[1:]), common.spread(ratio[last, :, j], 2)]
+        for j, k in enumerate(numbers["lengths"])
+    ]  # fmt: skip
+    losses, right = numbers["loss"], numbers["accuracy"]
+    ends = [
+        [name, common.middle(losses[a]), common.paired(losses[a], losses[-1]) if a < len(losses) - 1 else "",
+         common.middle(right[a]), common.paired(right[a], right[-1], 3) if a < len(right) - 1 else ""]
+        for a, name in enumerate(numbers["names"])
+    ]  # fmt: skip
+    title = f"n = {numbers['seeds_costly']}, {numbers['steps']:,} steps"
+    return [(head, rows), ([title, "final loss", "minus BPTT's", "accuracy", "minus BPTT's"], ends)]
