@@ -223,9 +223,10 @@ def _other_networks(basis, seeds, bar):
 def draw(numbers):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12.5, 7.6), layout="constrained")
-    axes = figure.subplots(2, 3)
-    names = [f"after {s:,} steps" if isinstance(s, int) else s for s in numbers["snapshots"]]
+    figure = Figure(figsize=(17, 7.8), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.06)
+    axes = figure.subplots(2, 4, width_ratios=[1, 1, 1.15, 1])
+    names = [snapshot_name(at) for at in numbers["snapshots"]]
     norms = np.array(numbers["norms"])
     lag = np.arange(norms.shape[-1])
     ax = axes[0, 0]
@@ -233,9 +234,8 @@ def draw(numbers):
         common.band(ax, lag, each, colour, name)
     keep = (1 - numbers["network"]["dt"] / np.mean(numbers["network"]["tau"])) ** lag
     ax.plot(lag, keep, ":", color="0.4", label="leak alone, (1 - α)ᵏ")
-    ax.set(
-        yscale="log", ylabel="|dL/dx$_t$| / at the loss", xlabel="Steps before the loss, k", ylim=(keep[-1] / 3, None)
-    )
+    ax.set(yscale="log", ylabel="|dL/dx$_t$| / at the loss", xlabel="Steps before the loss, k", title="Gradient",
+           ylim=(keep[-1] / 3, None))  # fmt: skip
     ax.legend()
 
     ax, singular = axes[0, 1], np.array(numbers["singular"])
@@ -244,55 +244,80 @@ def draw(numbers):
             common.band(ax, lag[1:], singular[p, :, :, c], colour, names[p] if c == 0 else None, ls=ls)
     for ls, text in (("-", "largest"), ("--", "geometric mean"), (":", "smallest")):
         ax.plot([], [], color="0.3", ls=ls, label=text)
-    ax.set(ylabel="log$_{10}$ singular value of ∂x$_T$/∂x$_{T-k}$", xlabel="Steps k")
+    ax.set(ylabel="log$_{10}$ of the singular value", xlabel="Steps k", title="Product ∂x$_T$ / ∂x$_{T-k}$")
+    ax.legend(loc="lower left")
+
+    _draw_map(figure, axes[0, 2], numbers)
+    ax = axes[0, 3]
+    for alpha, each, colour in zip(numbers["alphas"], np.array(numbers["norms_alpha"]), COLOURS):
+        common.band(ax, lag, np.maximum(each, 1e-12), colour, f"α = {alpha:g}", middle=np.median)
+    ax.set(yscale="log", xlabel="Steps before the loss, k", ylabel="|dL/dx$_t$| / at the loss",
+           title="Untrained, spectral radius 1")  # fmt: skip
     ax.legend()
 
-    ax, factors = axes[0, 2], np.median(numbers["factors"], axis=2)
+    _draw_eigenvalues(axes[1, 0], numbers, 0, names[0])
+    _draw_eigenvalues(axes[1, 1], numbers, len(names) - 1, names[-1])
+    _draw_pair(axes[1, 2:], numbers["untrained"])
+    return figure
+
+
+def _draw_map(figure, ax, numbers):
+    factors = np.median(numbers["factors"], axis=2)
     logs = np.log(np.maximum(factors, 1e-3))  # 0: the units that are read out are silent in most seeds
     limit = min(1.0, np.abs(logs).max())
     image = ax.imshow(logs, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", origin="lower")
     for (a, r), value in np.ndenumerate(factors):
         dark = abs(logs[a, r]) > 0.6 * limit
         ax.text(r, a, f"{value:.2f}", ha="center", va="center", fontsize=9, color="white" if dark else "black")
-    ax.set(xlabel="Spectral radius of W$_{rec}$", ylabel="α = dt / τ", title="Factor of |dL/dx| per step, untrained")
+    ax.set(xlabel="Spectral radius of W$_{rec}$", ylabel="α = dt / τ", title="Untrained: factor per step")
     ax.set_xticks(range(len(numbers["radii"])), [f"{r:g}" for r in numbers["radii"]])
     ax.set_yticks(range(len(numbers["alphas"])), [f"{a:g}" for a in numbers["alphas"]])
-    figure.colorbar(image, ax=ax, label="ln of the factor (clipped at ±1)")
+    figure.colorbar(image, ax=ax, label="ln of the factor, clipped at ±1")
 
-    ax = axes[1, 2]
-    for alpha, each, colour in zip(numbers["alphas"], np.array(numbers["norms_alpha"]), COLOURS):
-        common.band(ax, lag, np.maximum(each, 1e-12), colour, f"α = {alpha:g}")
-    ax.set(yscale="log", xlabel="Steps before the loss, k", ylabel="|dL/dx$_t$| / at the loss",
-           title="Spectral radius 1, untrained")  # fmt: skip
-    ax.legend()
 
-    eigenvalues = np.array(numbers["eigenvalues"])
-    for ax, p in ((axes[1, 0], 0), (axes[1, 1], len(names) - 1)):
-        turn, radius = np.linspace(0, 2 * np.pi, 200), np.mean(numbers["radius"][p])
-        ax.plot(
-            *eigenvalues[p].swapaxes(0, 1).reshape(2, -1),
-            ".",
-            color=COLOURS[p],
-            ms=4,
-            alpha=0.7,
-            label="eigenvalues, all seeds",
-        )
-        ax.plot(radius * np.cos(turn), radius * np.sin(turn), "--", color="0.3", lw=1.2, label="disc expected")
-        outliers = np.array(numbers["outliers"][p])  # (seed, 2, 2)
-        ax.plot(outliers[:, 0].ravel(), outliers[:, 1].ravel(), "x", color="0.1", ms=6, label="outliers expected")
-        ax.set(
-            xlabel="Real part", ylabel="Imaginary part", title=f"Eigenvalues of W$_{{rec}}$, {names[p]}", aspect="equal"
-        )
-        ax.set_ylim(-1.9 * np.abs(eigenvalues[p, :, 1]).max(), 1.9 * np.abs(eigenvalues[p, :, 1]).max())
-        ax.set_adjustable("datalim")
-        ax.legend(loc="upper left")
-    return figure
+def _draw_eigenvalues(ax, numbers, p, name):
+    """One snapshot: the eigenvalues of all seeds, the disc and the outliers that are expected."""
+    values, outliers = (
+        np.array(numbers["eigenvalues"][p]),
+        np.array(numbers["outliers"][p]),
+    )  # (seed, 2, H), (seed, 2, 2)
+    turn, radius = np.linspace(0, 2 * np.pi, 200), np.mean(numbers["radius"][p])
+    ax.plot(values[:, 0].ravel(), values[:, 1].ravel(), ".", color=COLOURS[p], ms=4, alpha=0.7, label="all seeds")
+    ax.plot(radius * np.cos(turn), radius * np.sin(turn), "--", color="0.3", lw=1.2, label="disc (J3)")
+    ax.plot(outliers[:, 0].ravel(), outliers[:, 1].ravel(), "x", color="0.1", ms=5, label="outliers (J4)")
+    ax.set(xlabel="Real part", ylabel="Imaginary part", title=f"Eigenvalues {name}", aspect="equal")
+    ax.set_ylim(-1.9 * np.abs(values[:, 1]).max(), 1.9 * np.abs(values[:, 1]).max())
+    ax.set_adjustable("datalim")
+    ax.legend(loc="upper left")
+
+
+def _draw_pair(axes, untrained):
+    """What decides between an imaginary pair and a real one: v^T J u with and without self-connections."""
+    products, size = np.array(untrained["product"]), np.hypot(*np.moveaxis(np.array(untrained["largest"]), 2, 0))
+    bins = np.linspace(products.min(), products.max(), 30)
+    complex_pair = np.array(untrained["largest"])[..., 1] > 0
+    for each, expected, pair, largest, colour, name in zip(
+        products, untrained["expected"], complex_pair, size, COLOURS, ("zero diagonal", "self-connections")
+    ):
+        axes[0].hist(each, bins, color=colour, alpha=0.5, label=name)
+        axes[0].axvline(np.mean(expected), color=colour, ls="--", lw=1.6)
+        axes[1].plot(each[pair], largest[pair], "o", color=colour, ms=3, alpha=0.7, label=f"{name}, complex pair")
+        axes[1].plot(each[~pair], largest[~pair], "x", color=colour, ms=4, alpha=0.7, label=f"{name}, real")
+    axes[0].plot([], [], "--", color="0.3", label="expected (J6)")
+    axes[0].set(xlabel="v$^T$J u", ylabel="Networks", title=f"Untrained, {products.shape[1]} seeds")
+    axes[1].set(xlabel="v$^T$J u", ylabel="Largest |λ| of W$_{rec}$", title="Its largest eigenvalue")
+    x = np.linspace(products.min(), products.max(), 200)
+    axes[1].plot(x, np.sqrt(np.abs(x)), color="0.3", lw=1.2, label="√|v$^T$J u|, (J4) at v$^T$u = 0")
+    axes[1].set_ylim(0, 1.5 * size.max())
+    axes[0].set_ylim(0, 1.3 * axes[0].get_ylim()[1])  # room for the legend
+    for ax in axes:
+        ax.legend(loc="upper right", fontsize=8)
 
 
 def tables(numbers):
     n = len(numbers["factor"][0])
-    head = [f"n = {n}", "factor per step", "left at the trial's start", "active units", "largest |λ| of W_rec",
-            "(J4) expects", "disc (J3)", "largest |λ|, rows balanced (J5)"]  # fmt: skip
+    head = [f"n = {n}", "factor per step", "left at the trial's start", "active units", "largest eigenvalue of W_rec",
+            "(J4) expects", "disc (J3)", "largest, rows balanced (J5)"]  # fmt: skip
     rows = []
     for p, at in enumerate(numbers["snapshots"]):
         left = np.array(numbers["norms"][p])[:, -1]
@@ -307,11 +332,11 @@ def tables(numbers):
     size = np.hypot(*np.moveaxis(found["largest"], 2, 0))
     pairs = [
         [name, common.spread(found["product"][k]), common.spread(found["expected"][k]), common.spread(size[k], 2),
-         f"{(found['largest'][k, :, 1] > 0).mean():.0%}", common.spread(found["balanced"][k], 2)]
+         f"{100 * (found['largest'][k, :, 1] > 0).mean():.0f} %", common.spread(found["balanced"][k], 2)]
         for k, name in enumerate(("zero diagonal", "with self-connections"))
     ]  # fmt: skip
-    return [(head, rows), ([f"untrained, n = {size.shape[1]}", "v^T J u", "(J6) expects", "largest |λ|",
-                            "it is one of a complex pair in", "largest |λ|, rows balanced (J5)"], pairs)]  # fmt: skip
+    return [(head, rows), ([f"untrained, n = {size.shape[1]}", "v^T J u", "(J6) expects", "largest eigenvalue",
+                            "it is one of a complex pair in", "largest, rows balanced (J5)"], pairs)]  # fmt: skip
 
 
 def snapshot_name(at):

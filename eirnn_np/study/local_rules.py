@@ -11,7 +11,7 @@ from . import common
 from .common import COLOURS, Variant
 
 STEPS = 5000
-FACTORS = (1, 0.3, 0.1)  # learning rates of the local rules, as shares of the network's
+FACTORS = (1, 0.3)  # learning rates of the local rules, as shares of the network's
 POINTS = 10  # at which the angle is measured, after the start
 SEEDS_UNTRAINED = 200
 
