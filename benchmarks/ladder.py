@@ -22,8 +22,8 @@ from numba import njit, prange
 
 import eirnn_np as ei
 from eirnn_np import kernels, noise, reference
-from eirnn_np.adam import Adam
 from eirnn_np.model import KernelModel, make_workspace
+from eirnn_np.optimisers import Adam
 from eirnn_np.params import Params, effective_weights, sign_mask
 from eirnn_np.trainer import Trainer
 

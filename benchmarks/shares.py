@@ -95,7 +95,7 @@ def parts(trainer, batch):
     config, model, ws = trainer.config, trainer._model, trainer._workspace
     (T, B, I), H, O, E = batch[0].shape, config.n_hidden, config.n_out, config.n_exc
     chunks = len(ws.dw)
-    m, adam, params = -(-B // chunks), trainer.adam, trainer.params.flat
+    m, adam, params = -(-B // chunks), trainer.optimiser, trainer.params.flat
     return {
         "forward product": (lambda n: forward_product(ws, m, T, H, I, O, n), chunks),
         "backward product": (lambda n: backward_product(ws, m, T, H, O, n), chunks),

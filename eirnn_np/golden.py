@@ -1,17 +1,18 @@
 """Golden files: one safetensors file in float64 with all that a port in another framework needs to be checked.
 
-Imports the public layer and numpy. The numbers come from the readable reference (backend "numpy").
+The numbers come from the readable reference (backend "numpy").
 """
 
 import os
 
 import numpy as np
 
-from .adam import Adam
+from .files import load_tensors, save_tensors
 from .gradcheck import Check, GradientReport
 from .model import forward, loss_and_grads, recurrent_noise
 from .noise import uniforms
-from .params import MASK_KEY, ModelConfig, init_params, load_tensors, save_tensors
+from .optimisers import Adam
+from .params import MASK_KEY, ModelConfig, init_params
 
 GOLDEN_STREAM = 0x474F4C44  # "GOLD": inputs and labels
 ADAM_STEPS = (1, 10)

@@ -1,8 +1,8 @@
 """Gradient verification: a report of errors against finite differences and other oracles.
 
 `check_gradients` takes functions and arrays, so it checks code that has nothing to do with ours;
-`check_network` applies it to the network here. Imports numpy, model and reference; torch only inside the
-one function that is its oracle, and only where torch is installed.
+`check_network` applies it to the network here. torch is imported only inside the one function that is its oracle, and
+only where it is installed.
 """
 
 import math
@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import alternatives, reference
+from . import reference
+from .algorithms import equations
 from .model import check_inputs, check_targets, check_weights, loss_and_grads
 from .params import Params, sign_mask
 
@@ -251,7 +252,7 @@ def check_network(
     except ImportError:
         notes.append("torch is not installed: its autograd was left out (pip install 'torch>=2.2')")
     if "rtrl" in extra:
-        oracles["rtrl"] = (pick(alternatives.rtrl(config, exact, *batch)[1]), tolerance["rtrl"])
+        oracles["rtrl"] = (pick(equations.rtrl(config, exact, *batch)[1]), tolerance["rtrl"])
     options = {"rtol": tolerance["fd"], **options}
     report = check_gradients(
         loss_fn, pick(grads), pick(exact), kinks=kinks, oracles=oracles, seed=seed, title=title, **options

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import kernels, reference, threads
+from .checks import check_array, check_choice, check_dtype, check_integer
 from .noise import seed_key
-from .params import ModelConfig, Params, check_choice, check_dtype, check_params, real_array, sign_mask
+from .params import ModelConfig, Params, check_params, sign_mask
 from .reference import Trajectory
 
 BACKENDS = ("numba", "numpy")
@@ -120,8 +121,7 @@ def recurrent_noise(
     """
     seed_key(seed)
     for name, value, low in (("step", step, 0), ("n_time", n_time, 1), ("n_batch", n_batch, 1)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value < 2**32:
-            raise ValueError(f"{name} must be an integer from {low} to 2**32 - 1, found {value!r}")
+        check_integer(name, value, low, 2**32 - 1)
     out = np.empty((int(n_time), int(n_batch), config.n_hidden), check_dtype(dtype))
     words = np.empty((len(out), 1, -(-config.n_hidden // 64) * 64), np.uint32)
     scale = config.noise_scale.astype(out.dtype)
@@ -135,8 +135,8 @@ def check_targets(config, labels, shape, dtype):
     """Labels (T, B) int64, or targets (T, B, O) for the squared error; ValueError if they do not fit."""
     T, B, _ = shape
     if config.loss == "squared_error":
-        return kernel_array(real_array("labels", labels, (T, B, config.n_out), dtype))
-    labels = real_array("labels", labels, (T, B))
+        return kernel_array(check_array("labels", labels, (T, B, config.n_out), dtype))
+    labels = check_array("labels", labels, (T, B))
     if labels.dtype.kind not in "iub":
         raise ValueError(f"labels must be integers, found dtype {labels.dtype}")
     wrong = (labels < 0) | (labels >= config.n_out)
@@ -151,7 +151,7 @@ def check_weights(weights, shape, dtype):
     T, B, _ = shape
     if weights is None:
         return np.full((T, B), 1 / (T * B), dtype)
-    weights = real_array("weights", weights, (T, B), np.float64)
+    weights = check_array("weights", weights, (T, B), np.float64)
     if (weights < 0).any() or not 0 < weights.sum() < np.inf:
         raise ValueError("weights must be 0 or more and not all 0")
     return (weights / weights.sum()).astype(dtype, order="C")
@@ -159,7 +159,7 @@ def check_weights(weights, shape, dtype):
 
 def check_inputs(config, inputs, dtype):
     """Inputs (T, B, I), T and B at least 1, C-contiguous in `dtype`."""
-    inputs = kernel_array(real_array("inputs", inputs, (None, None, config.n_in), dtype))
+    inputs = kernel_array(check_array("inputs", inputs, (None, None, config.n_in), dtype))
     if inputs.size == 0:
         raise ValueError(f"inputs must hold at least one time step and one trial, found shape {inputs.shape}")
     return inputs
@@ -179,7 +179,7 @@ def check_run(config, params, inputs, noise, backend):
     shape = (*inputs.shape[:2], config.n_hidden)
     if noise is None:
         return params, inputs, np.zeros(shape, params.dtype)
-    return params, inputs, kernel_array(real_array("noise", noise, shape, params.dtype))
+    return params, inputs, kernel_array(check_array("noise", noise, shape, params.dtype))
 
 
 def make_workspace(config, n_time, n_batch, dtype):

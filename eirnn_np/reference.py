@@ -1,7 +1,7 @@
 """The whole algorithm in plain NumPy: forward pass, loss, and BPTT, one line per equation.
 
-The readable truth. Equation numbers are those of docs/derivation.md. Imports numpy and params.py;
-checks nothing (model.py does) and is not meant to be fast.
+The readable truth. Equation numbers are those of docs/derivation.md. Checks nothing (model.py does) and is not
+meant to be fast.
 Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs; weights are [to, from].
 """
 

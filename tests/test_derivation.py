@@ -17,9 +17,9 @@ WHERE = {
         ["kernels.py"],
         EQUATIONS,
     ),
-    "the other algorithms": (["alternatives.py"], ONLINE),
-    "their kernels": (["alternatives_kernels.py"], ["T1", "L1", "L2", "L3"]),
-    "the studies": (["sgd.py", "study/gradient_flow.py"], ["J1", "J2", "J3", "J4", "J5", "S1"]),
+    "the other algorithms": (["algorithms/equations.py"], ONLINE),
+    "their kernels": (["algorithms/kernels.py"], ["T1", "L1", "L2", "L3"]),
+    "the studies": (["optimisers.py", "study/gradient_flow.py"], ["J1", "J2", "J3", "J4", "J5", "S1"]),
 }
 
 

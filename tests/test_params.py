@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 from scipy import stats
 
 import eirnn_np as ei
-from eirnn_np.params import ModelConfig, Params, load_tensors, save_tensors, write_file
+from eirnn_np.files import load_tensors, save_tensors, write_file
+from eirnn_np.params import ModelConfig, Params
 
 SMALL = {"n_in": 2, "n_hidden": 7, "n_out": 4}
 LARGE = {"n_in": 30, "n_hidden": 200, "n_out": 60}  # E 160, H - E 40

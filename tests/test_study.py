@@ -14,7 +14,7 @@ import eirnn_np as ei
 from eirnn_np import study
 from eirnn_np.checkpoint import RunError
 from eirnn_np.cli import main
-from eirnn_np.sgd import SGD
+from eirnn_np.optimisers import SGD
 from eirnn_np.study import common, constraints, gradient_flow, local_rules, optimiser, rtrl, truncation
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -10,8 +10,9 @@ from ..algorithms import GradientTrainer
 from ..analysis import evaluate
 from ..model import loss_and_grads, recurrent_noise
 from ..params import ModelConfig, Params, init_params
-from ..train import EVALUATION_SEED_OFFSET, RunError, read_run, train
-from ..trainer import Trainer
+from ..runs import read_run
+from ..runs.settings import EVALUATION_SEED_OFFSET
+from ..trainer import RunError, Trainer, train
 
 TRIALS = 2000  # of each evaluation
 BIN = 50  # training steps to a point of a learning curve

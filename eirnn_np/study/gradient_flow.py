@@ -8,9 +8,11 @@ import dataclasses
 
 import numpy as np
 
-from .. import alternatives, model, reference, tasks
+from .. import model, reference, tasks
+from ..algorithms import equations
 from ..params import effective_weights, init_params
-from ..train import EVALUATION_SEED_OFFSET, RunError
+from ..runs.settings import EVALUATION_SEED_OFFSET
+from ..trainer import RunError
 from . import common
 from .common import COLOURS
 
@@ -40,7 +42,7 @@ def state_gradients(config, params, inputs, labels, noise, weights, undecided=Fa
     """
     x, _, z = model.forward(config, params, inputs, noise)
     dz = reference.loss_and_output_grad(config, 0 * z if undecided else z, labels, weights)[1]
-    return x, alternatives.truncated_adjoints(config, params, x, dz, len(x))
+    return x, equations.truncated_adjoints(config, params, x, dz, len(x))
 
 
 def jacobians(config, params, x):
