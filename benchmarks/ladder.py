@@ -22,9 +22,10 @@ from numba import njit, prange
 
 import eirnn_np as ei
 from eirnn_np import kernels, noise, reference
+from eirnn_np.config import sign_mask
 from eirnn_np.model import KernelModel, make_workspace
 from eirnn_np.optimisers import Adam
-from eirnn_np.params import Params, effective_weights, sign_mask
+from eirnn_np.params import Params, effective_weights
 from eirnn_np.trainer import Trainer
 
 TOLERANCE = 2e-5  # |found - expected| / |expected|, norms over a tensor: float32 against the float64 reference

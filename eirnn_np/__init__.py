@@ -7,21 +7,12 @@ docs/derivation.md and, line by line, in reference.py.
 from .algorithms import GradientTrainer, algorithm
 from .analysis import evaluate
 from .checkpoint import load_checkpoint, save_checkpoint
+from .config import ModelConfig, block_mask, sign_mask, sparse_mask
 from .golden import compare_golden, write_golden
 from .gradcheck import check_gradients, check_network
 from .model import Trajectory, forward, loss_and_grads, recurrent_noise
 from .optimisers import SGD, Adam
-from .params import (
-    ModelConfig,
-    Params,
-    block_mask,
-    effective_weights,
-    init_params,
-    load_params,
-    save_params,
-    sign_mask,
-    sparse_mask,
-)
+from .params import Params, effective_weights, from_state_dict, init_params, load_params, save_params
 from .runs import Settings, resume, run
 from .tasks import Trial, make_batches, make_trials
 from .trainer import RunError, Trainer, train
@@ -47,6 +38,7 @@ __all__ = [
     "effective_weights",
     "evaluate",
     "forward",
+    "from_state_dict",
     "init_params",
     "load_checkpoint",
     "load_params",

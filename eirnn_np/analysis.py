@@ -12,8 +12,9 @@ import numpy as np
 
 from . import tasks
 from .checks import check_integer
+from .config import ModelConfig
 from .model import forward, recurrent_noise
-from .params import ModelConfig, Params
+from .params import Params
 
 
 @dataclass

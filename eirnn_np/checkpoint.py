@@ -15,9 +15,10 @@ import numpy as np
 
 from .algorithms import make_trainer
 from .checks import check_array, check_integer
+from .config import ModelConfig
 from .files import load_tensors, save_tensors
 from .optimisers import Adam
-from .params import MASK_KEY, ModelConfig, Params
+from .params import MASK_KEY, Params
 from .trainer import Trainer
 
 CHECKPOINT, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"

@@ -148,7 +148,7 @@ def _report(arguments):
 
 
 def _network_config(arguments, n_in=3, n_out=3):
-    from .params import ModelConfig
+    from .config import ModelConfig
 
     return ModelConfig(n_in=n_in, n_hidden=arguments.n_hidden, n_out=n_out, e_ratio=arguments.e_ratio,
                        dynamics=arguments.dynamics)  # fmt: skip
@@ -199,7 +199,11 @@ def _gradcheck(arguments):
         draw_gradient_check(arguments.figure, config, params, inputs, labels, noise)
         if not arguments.json:
             _say(f"Figure in {arguments.figure}")
-    return 0 if report.passed else _fail("a gradient is not what an oracle says", 1)
+    if report.passed:
+        return 0
+    return _fail(
+        "a gradient is not what an oracle says" if report.failures() else "a gradient could not be verified", 1
+    )
 
 
 def _golden(arguments):
@@ -243,7 +247,7 @@ def _json_object(text):
 def _parser():
     from . import __version__
     from .algorithms import ALGORITHMS
-    from .params import DYNAMICS, ModelConfig
+    from .config import DYNAMICS, ModelConfig
     from .runs import Settings
     from .study import STUDIES
     from .tasks import SOURCES

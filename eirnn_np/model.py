@@ -9,8 +9,9 @@ from numpy.typing import DTypeLike
 
 from . import kernels, reference, threads
 from .checks import check_array, check_choice, check_dtype, check_integer
+from .config import ModelConfig, sign_mask
 from .noise import seed_key
-from .params import ModelConfig, Params, check_params, sign_mask
+from .params import Params, check_params
 from .reference import Trajectory
 
 BACKENDS = ("numba", "numpy")

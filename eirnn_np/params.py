@@ -1,4 +1,4 @@
-"""What a network is: its configuration, its parameters, masks, and how they start. Knows nothing of training.
+"""The trained numbers of a network: one buffer with named views, how they start, their files and state_dicts.
 
 Shapes: I inputs, H units, E excitatory units, O outputs; weights are [to, from].
 """
@@ -6,18 +6,15 @@ Shapes: I inputs, H units, E excitatory units, O outputs; weights are [to, from]
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .checks import check_array, check_bool, check_choice, check_dtype, check_float, check_integer
+from .checks import check_array, check_dtype, check_float
+from .config import ModelConfig, sign_mask
 from .files import load_tensors, save_tensors
-from .noise import INIT_STREAM, MASK_STREAM, uniforms
-
-DYNAMICS = ("song2016", "brainpy")
-LOSSES = ("cross_entropy", "squared_error")
+from .noise import INIT_STREAM, uniforms
 
 # Our attribute -> key in the state_dict of the PyTorch original (gyyang/nn-brain, EI_RNN.ipynb).
 STATE_DICT_KEYS = {
@@ -30,187 +27,7 @@ STATE_DICT_KEYS = {
     "x0": "rnn.x0",  # only in networks with a trained initial state; the original has none
 }
 MASK_KEY = "mask"
-
-
-@dataclass(frozen=True, eq=False)
-class ModelConfig:
-    """Everything that fixes the equations of a network: (F1)-(F5) of docs/derivation.md, Song et al. (2016).
-
-    Parameters
-    ----------
-    n_in, n_hidden, n_out : int
-        I inputs, H recurrent units, O outputs; all at least 1.
-    dt : float
-        Time step, ms.
-    tau : float or sequence of H floats
-        Time constant of the units, ms; ``alpha = dt / tau`` must lie in (0, 1].
-    e_ratio : float
-        Share of excitatory units, in (0, 1): E = e_ratio * H, rounded down (the original's rule, in exact arithmetic:
-        0.82 of 150 is 123).
-    n_exc : int, optional
-        E by number, 1 .. H, in place of `e_ratio`. Read, it is always E, whichever way it was given.
-    sigma_rec : float
-        Standard deviation of the recurrent noise before its scaling by ``sqrt(2 alpha)``.
-    dynamics : {"song2016", "brainpy"}
-        The paper's equations, or the BrainPy tutorial's variant of them (docs/derivation.md, section 7).
-    loss : {"cross_entropy", "squared_error"}
-        On int labels (T, B), or on real targets (T, B, O).
-    train_x0 : bool
-        Make the initial state x_0 a trained vector (H,) instead of 0.
-    mask : (H, H) array of float, optional
-        M of eq. (F1), ``[to, from]``: any real matrix. By default `sign_mask`: +1 for excitatory, -1 for
-        inhibitory columns, 0 on the diagonal.
-
-    Raises
-    ------
-    ValueError
-        Names the argument, what was expected and what was found.
-    """
-
-    n_in: int = 3
-    n_hidden: int = 50
-    n_out: int = 3
-    dt: float = 20.0
-    tau: float | tuple = 100.0
-    e_ratio: float = 0.8
-    sigma_rec: float = 0.15
-    dynamics: str = "song2016"
-    loss: str = "cross_entropy"
-    train_x0: bool = False
-    mask: np.ndarray | None = None
-    n_exc: int = None  # type: ignore[assignment]  # never None once the object is there
-
-    def __post_init__(self):
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731  (frozen)
-        for name in ("n_in", "n_hidden", "n_out"):
-            put(name, check_integer(name, getattr(self, name), 1, 2**24 - 1))
-        for name, least in (("dt", -math.inf), ("sigma_rec", 0)):
-            put(name, check_float(name, getattr(self, name), low=least))
-        put("e_ratio", check_float("e_ratio", self.e_ratio, above=0, below=1))
-        if self.n_exc is None or isinstance(self.n_exc, _ByRatio):
-            put("n_exc", _ByRatio(_share(self.e_ratio, self.n_hidden)))
-            if self.n_exc < 1:
-                raise ValueError(
-                    f"e_ratio must leave at least one excitatory unit, found {self.e_ratio} of {self.n_hidden} units"
-                )
-        else:
-            put("n_exc", check_integer("n_exc", self.n_exc, 1, self.n_hidden))
-        if isinstance(self.tau, list | tuple) or (isinstance(self.tau, np.ndarray) and self.tau.ndim):
-            put("tau", tuple(check_array("tau", self.tau, (self.n_hidden,), np.float64).tolist()))
-        else:
-            put("tau", check_float("tau", self.tau))
-        if self.dt <= 0 or np.min(self.tau) < self.dt:
-            raise ValueError(f"dt must be above 0 and at most tau, found dt {self.dt} ms, tau {np.min(self.tau)} ms")
-        for name, allowed in (("dynamics", DYNAMICS), ("loss", LOSSES)):
-            check_choice(name, getattr(self, name), allowed)
-        put("train_x0", check_bool("train_x0", self.train_x0))
-        if self.mask is not None:
-            shape = self.n_hidden, self.n_hidden
-            mask = check_array("mask", self.mask, shape).astype(np.float64)
-            put("mask", np.frombuffer(mask.tobytes()).reshape(shape))  # on bytes: nobody can make it writeable
-
-    @property
-    def alpha(self) -> np.ndarray:
-        """dt / tau for each unit, (H,) float64."""
-        return np.full(self.n_hidden, self.dt) / np.asarray(self.tau)
-
-    @property
-    def noise_scale(self) -> np.ndarray:
-        """sqrt(2 alpha) sigma_rec for each unit, (H,) float64."""
-        return np.sqrt(2 * self.alpha) * self.sigma_rec
-
-    def to_dict(self) -> dict:
-        """Plain values for JSON; the mask, which can be large, is not among them.
-
-        n_exc is None where E follows from e_ratio.
-        """
-        d = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "mask"}
-        d["n_exc"] = None if isinstance(self.n_exc, _ByRatio) else self.n_exc
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in d.items()}
-
-    @classmethod
-    def from_dict(cls, d, mask=None) -> "ModelConfig":
-        known = {f.name for f in fields(cls)} - {"mask"}
-        if not isinstance(d, dict) or not set(d) <= known:
-            found = sorted(set(d) - known) if isinstance(d, dict) else type(d).__name__
-            raise ValueError(f"model configuration: expected the fields {sorted(known)}, found {found}")
-        return cls(**d, mask=mask)
-
-    def __eq__(self, other):
-        """Are the equations the same? E counts, not how it was given; M counts, not where it came from."""
-        if not isinstance(other, ModelConfig):
-            return NotImplemented
-        mine, theirs = ({**c.to_dict(), "e_ratio": None, "n_exc": int(c.n_exc)} for c in (self, other))
-        return mine == theirs and np.array_equal(sign_mask(self), sign_mask(other))
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __copy__(self) -> "ModelConfig":
-        return ModelConfig.from_dict(self.to_dict(), self.mask)
-
-    def __reduce__(self):  # by the constructor: NumPy's own copies of a read-only mask would be writeable
-        return ModelConfig.from_dict, (self.to_dict(), self.mask)
-
-
-class _ByRatio(int):
-    """E as it follows from e_ratio: `dataclasses.replace` with another n_hidden or e_ratio finds it anew."""
-
-
-def _share(ratio: float, n: int) -> int:
-    """`ratio` of n units, rounded down, but for the rounding of their product: 0.82 * 150 is 122.99999999999999."""
-    nearest = round(ratio * n)
-    return min(nearest, n - 1) if abs(ratio * n - nearest) < 1e-9 * n else int(ratio * n)
-
-
-def sign_mask(config: ModelConfig) -> np.ndarray:
-    """M of eq. (F1), (H, H) float64: the configuration's own mask, or else signs by cell type.
-
-    In "song2016" the sign goes with the column, the presynaptic unit (Dale's principle); in "brainpy"
-    with the row, as in that tutorial. The diagonal is 0.
-    """
-    if config.mask is not None:
-        return config.mask
-    signs = np.where(np.arange(config.n_hidden) < config.n_exc, 1.0, -1.0)
-    mask = np.tile(signs, (config.n_hidden, 1))
-    if config.dynamics == "brainpy":
-        mask = mask.T.copy()
-    np.fill_diagonal(mask, 0.0)
-    return mask
-
-
-def sparse_mask(config: ModelConfig, p: float, seed: int = 0) -> np.ndarray:
-    """`sign_mask` in which each connection is kept with probability `p`, by a draw of its own; (H, H).
-
-    Raises ValueError for p outside [0, 1].
-    """
-    p = check_float("p", p, 0, 1)
-    H = config.n_hidden
-    return sign_mask(config) * (uniforms(seed, MASK_STREAM, H * H).reshape(H, H) < p)
-
-
-def block_mask(config: ModelConfig, areas: np.ndarray, connections: np.ndarray) -> np.ndarray:
-    """`sign_mask` scaled block by block, for networks of several areas; (H, H).
-
-    Parameters
-    ----------
-    areas : (H,) integers
-        The area 0 .. A-1 of each unit. The first E units are the excitatory ones, whatever their area.
-    connections : (A, A) array
-        Factor for each pair of areas, ``[to, from]``; 0 for no connection.
-
-    Raises
-    ------
-    ValueError
-        If the shapes or the numbers of the areas do not fit.
-    """
-    areas = check_array("areas", areas, (config.n_hidden,))
-    connections = check_array("connections", connections, (None, None), np.float64)
-    n = connections.shape[0]
-    if connections.shape != (n, n):
-        raise ValueError(f"connections must be square, found {connections.shape}")
-    if areas.dtype.kind not in "iu" or areas.min() < 0 or areas.max() >= n:
-        raise ValueError(f"areas must be integers in 0 .. {n - 1}, found {areas.min()} .. {areas.max()}")
-    return sign_mask(config) * connections[np.ix_(areas, areas)]
+MASK_KEYS = ("rnn.h2h.mask",)  # where a copy of the original has registered its mask as a buffer
 
 
 def _parameter(name: str) -> property:
@@ -220,11 +37,15 @@ def _parameter(name: str) -> property:
         return self._views[name]
 
     def write(self, value) -> None:
-        view = self._views[name]
-        one = isinstance(value, int | float | np.number)
-        view[...] = check_float(name, value) if one else check_array(name, value, view.shape)
+        _write_into(self._views[name], name, value)
 
     return property(read, write)
+
+
+def _write_into(view, name, value):
+    """Copy an array of the view's shape, or one number, into it."""
+    one = isinstance(value, int | float | np.number)
+    view[...] = check_float(name, value) if one else check_array(name, value, view.shape)
 
 
 class Params:
@@ -284,7 +105,7 @@ class Params:
 
     @flat.setter
     def flat(self, value) -> None:
-        self._flat[...] = check_array("flat", value, self._flat.shape)
+        _write_into(self._flat, "flat", value)
 
     @property
     def x0(self) -> np.ndarray | None:
@@ -294,7 +115,7 @@ class Params:
     def x0(self, value) -> None:
         if "x0" not in self._views:
             raise ValueError("x0 is no parameter of this network: its configuration has train_x0=False")
-        _parameter("x0").__set__(self, value)
+        _write_into(self._views["x0"], "x0", value)
 
     @classmethod
     def like(cls, config: ModelConfig, dtype: DTypeLike = "float32", flat: np.ndarray | None = None) -> "Params":
@@ -330,26 +151,96 @@ class Params:
 
     @classmethod
     def from_state_dict(cls, d: Mapping[str, np.ndarray]) -> "Params":
-        """Read arrays (or tensors) under the PyTorch original's keys; sizes come from the shapes.
+        """Read arrays or torch tensors under the PyTorch original's keys; sizes come from the shapes.
 
-        Raises ValueError for a key that is missing or unknown, and for shapes that do not fit.
+        Tensors may require grad and lie on any device; half precision becomes float32; the prefixes of DataParallel and
+        torch.compile are taken off. A mask (`MASK_KEYS`) is no parameter: `from_state_dict` of the package reads both.
+
+        Raises ValueError for a key that is missing or unknown, for shapes that do not fit, and for a mask that is not
+        the one that the shapes imply.
         """
-        missing = [k for name, k in STATE_DICT_KEYS.items() if k not in d and name != "x0"]
-        unknown = sorted(set(d) - set(STATE_DICT_KEYS.values()))
-        if missing or unknown:
-            raise ValueError(f"state_dict: missing keys {missing}, unknown keys {unknown}")
-        arrays = {name: np.asarray(d[k]) for name, k in STATE_DICT_KEYS.items() if k in d}
-        if arrays["w_in"].ndim != 2 or arrays["w_out"].ndim != 2:
-            raise ValueError("state_dict: rnn.input2h.weight and fc.weight must be matrices")
-        (H, I), (O, E) = arrays["w_in"].shape, arrays["w_out"].shape
-        dtype = check_dtype(np.result_type(*arrays.values()))
-        params = cls(I, H, O, E, dtype, with_x0="x0" in arrays)
-        for name, view in params.items():
-            view[...] = check_array(STATE_DICT_KEYS[name], arrays[name], view.shape)
+        params, mask = _read_state_dict(d)
+        if mask is not None:
+            (H, I), (O, E) = params.w_in.shape, params.w_out.shape
+            if not np.array_equal(mask, sign_mask(ModelConfig(I, H, O, n_exc=E))):
+                raise ValueError(
+                    f"state_dict: its mask {MASK_KEYS[0]} is not that of {E} excitatory units of {H}: read it by "
+                    "config, params = eirnn_np.from_state_dict(state_dict)"
+                )
         return params
 
     def __repr__(self):
         return f"Params({', '.join(f'{n} {a.shape}' for n, a in self.items())}, {self.dtype})"
+
+
+def from_state_dict(d: Mapping[str, np.ndarray], **options) -> tuple[ModelConfig, Params]:
+    """(config, params) of the network that a state_dict of the PyTorch original computes.
+
+    Parameters
+    ----------
+    d : mapping
+        As for `Params.from_state_dict`. Its mask, where it has one, becomes the configuration's.
+    **options
+        Fields of ModelConfig that no state_dict holds: dt, tau, sigma_rec and so on; `mask` and `n_exc` where they are
+        to be told (see Raises).
+
+    Raises
+    ------
+    ValueError
+        As `Params.from_state_dict`. Also where there is no mask, and fc.weight reads another number of units than
+        int(0.8 H): the original's recurrent layer always takes 0.8 H units as excitatory, whatever its e_prop, so
+        that the signs are not known. Pass `n_exc` (signs as the read-out has it) or `mask`.
+    """
+    params, mask = _read_state_dict(d)
+    (H, I), (O, E) = params.w_in.shape, params.w_out.shape
+    for name, has in (("n_in", I), ("n_hidden", H), ("n_out", O), ("n_exc", E), ("train_x0", params.x0 is not None)):
+        if options.get(name, has) != has:
+            raise ValueError(f"{name} must be {has} as in the state_dict, found {options[name]!r}")
+    if mask is not None and options.setdefault("mask", mask) is not mask and not np.array_equal(options["mask"], mask):
+        raise ValueError(f"mask must be {MASK_KEYS[0]} of the state_dict, found another")
+    if "mask" not in options and "n_exc" not in options and int(0.8 * H) != E:
+        raise ValueError(
+            f"state_dict: fc.weight reads {E} of {H} units, but the original's recurrent layer takes {int(0.8 * H)} as "
+            f"excitatory whatever its e_prop: pass n_exc={E} if the signs follow the read-out, or else the mask"
+        )
+    options |= {"n_in": I, "n_hidden": H, "n_out": O, "n_exc": E, "train_x0": params.x0 is not None}
+    return ModelConfig(**options), params
+
+
+def _read_state_dict(d):
+    """(params, mask or None) of a state_dict, all of it checked."""
+    d = {_plain_key(str(key)): _as_array(value) for key, value in d.items()}
+    missing = [k for name, k in STATE_DICT_KEYS.items() if k not in d and name != "x0"]
+    unknown = sorted(set(d) - {*STATE_DICT_KEYS.values(), *MASK_KEYS})
+    if missing or unknown:
+        raise ValueError(f"state_dict: missing keys {missing}, unknown keys {unknown}")
+    arrays = {name: d[k] for name, k in STATE_DICT_KEYS.items() if k in d}
+    if arrays["w_in"].ndim != 2 or arrays["w_out"].ndim != 2:
+        raise ValueError("state_dict: rnn.input2h.weight and fc.weight must be matrices")
+    (H, I), (O, E) = arrays["w_in"].shape, arrays["w_out"].shape
+    if E > H:
+        raise ValueError(f"state_dict: fc.weight must read at most the {H} units that there are, found {E}")
+    params = Params(I, H, O, E, check_dtype(np.result_type(*arrays.values())), with_x0="x0" in arrays)
+    for name, view in params.items():
+        view[...] = check_array(STATE_DICT_KEYS[name], arrays[name], view.shape)
+    masks = [check_array(key, d[key], (H, H), np.float64) for key in MASK_KEYS if key in d]
+    return params, masks[0] if masks else None
+
+
+def _plain_key(key):
+    for prefix in ("module.", "_orig_mod."):  # of DataParallel and of torch.compile
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _as_array(value):
+    """An array of what a state_dict holds; torch is not imported for it."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) in ("torch.bfloat16", "torch.float16"):
+            value = value.float()
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _of_buffer(sizes, flat):

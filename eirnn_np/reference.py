@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .params import Params, effective_weights, sign_mask
+from .config import sign_mask
+from .params import Params, effective_weights
 
 
 class Trajectory(NamedTuple):

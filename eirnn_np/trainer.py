@@ -10,10 +10,11 @@ import numpy as np
 
 from . import kernels
 from .checks import check_integer
+from .config import ModelConfig
 from .model import KernelModel, check_inputs, check_targets, check_weights, make_workspace
 from .noise import seed_key
 from .optimisers import Adam
-from .params import ModelConfig, Params, check_params
+from .params import Params, check_params
 from .threads import launch, limited
 
 

@@ -17,6 +17,7 @@ PACKAGE = Path(ei.__file__).parent
 LEVELS = [
     ["checks", "files", "threads"],
     ["noise", "kernels"],
+    ["config"],
     ["params"],
     ["reference", "optimisers"],
     ["model"],

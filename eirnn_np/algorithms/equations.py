@@ -9,7 +9,8 @@ s_t = [r_{t-1}, u_t, 1]; V = [W_rec, W_in, b] is (H, S).
 
 import numpy as np
 
-from ..params import Params, effective_weights, sign_mask
+from ..config import sign_mask
+from ..params import Params, effective_weights
 from ..reference import forward, loss_and_output_grad, parameter_grads, through_relu
 
 

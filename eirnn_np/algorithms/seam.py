@@ -12,9 +12,10 @@ import numpy as np
 
 from .. import model, reference
 from ..checks import check_array, check_choice, check_integer
+from ..config import ModelConfig
 from ..noise import uniforms
 from ..optimisers import Adam
-from ..params import ModelConfig, Params, effective_weights
+from ..params import Params, effective_weights
 from ..threads import launch, limited
 from ..trainer import Trainer, blank_batch, check_trainer
 from . import equations, kernels

@@ -14,9 +14,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import figures, tasks
+from ..config import ModelConfig
 from ..files import write_file
 from ..model import loss_and_grads, recurrent_noise
-from ..params import ModelConfig, Params, effective_weights, init_params
+from ..params import Params, effective_weights, init_params
 from ..trainer import RunError
 from .evaluation import evaluate_run, performance_line
 from .folder import environment, read_run

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from .. import algorithms, tasks
 from ..checks import check_choice, check_dtype, check_float, check_integer
-from ..params import ModelConfig
+from ..config import ModelConfig
 
 # Evaluation trials are drawn by RandomState(seed + this): far from the seeds of the training streams.
 EVALUATION_SEED_OFFSET = 1_000_000

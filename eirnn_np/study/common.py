@@ -8,8 +8,9 @@ import numpy as np
 from .. import tasks
 from ..algorithms import GradientTrainer
 from ..analysis import evaluate
+from ..config import ModelConfig
 from ..model import loss_and_grads, recurrent_noise
-from ..params import ModelConfig, Params, init_params
+from ..params import Params, init_params
 from ..runs import read_run
 from ..runs.settings import EVALUATION_SEED_OFFSET
 from ..trainer import RunError, Trainer, train
