@@ -1,5 +1,6 @@
-"""Trainer: one object that owns parameters, optimiser, workspace and step counter. Imports model and adam."""
+"""Trainer: one object that owns parameters, optimiser, workspace and step counter."""
 
+import copy
 import math
 
 import numba
@@ -7,7 +8,8 @@ import numpy as np
 
 from . import kernels
 from .adam import Adam
-from .model import KernelModel, check_inputs, check_targets, check_weights, make_workspace
+from .compiled import KernelModel, make_workspace
+from .model import check_inputs, check_targets, check_weights
 from .noise import seed_key
 from .params import ModelConfig, Params, check_params
 from .threads import launch, limited
@@ -51,6 +53,12 @@ class Trainer:
         self._bits = np.int32 if params.dtype == np.float32 else np.int64
         self._none = np.zeros(0, np.int64)
 
+    def __getstate__(self):  # for copies and pickles: the work arrays are made anew by the next step
+        return self.__dict__ | {"_workspace": None, "_shape": None}
+
+    def __copy__(self):  # two trainers of one network would spoil each other's moments
+        return copy.deepcopy(self)
+
     @property
     def lr(self) -> float:
         return self.adam.lr
@@ -73,14 +81,13 @@ class Trainer:
             self._weights = check_weights(None, inputs.shape, self.params.dtype)
             self._shape = inputs.shape
         weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
-        update = self.adam.next_update(self.params)
+        update, draw = self.adam.next_update(self.params), self._model.noise_made(self.seed, self.k)
         launch()  # refuses before anything has changed
         self.adam.k += 1  # ahead of self.k while the update is under way: what an interruption leaves is known
         with limited(self.threads):
             loss = self._model.loss_and_grads(
-                self.grads, self._workspace, self.params, inputs, labels, weights, seed=self.seed, step=self.k,
-                adam=update,
-            )  # fmt: skip
+                self.grads, self._workspace, self.params, inputs, labels, weights, draw, update
+            )
         if math.isfinite(loss) and kernels.is_clean(self.grads.flat.view(self._bits), self._none, 1):
             self.k += 1
         else:
