@@ -1,7 +1,7 @@
 """Public forward pass, loss and gradients, and noise: the layer that checks what a user passes.
 
-Everything is checked here and nowhere below; then the work goes to reference.py ("numpy") or kernels.py
-("numba"). Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs.
+Everything is checked here and nowhere below; then the work goes to reference.py ("numpy") or compiled.py ("numba").
+Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs.
 """
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.typing import DTypeLike
 
 from . import kernels, reference, threads
 from .checks import check_array, check_choice, check_dtype, check_integer
-from .config import ModelConfig, sign_mask
+from .compiled import KernelModel, kernel_array, make_workspace
+from .config import ModelConfig
 from .noise import seed_key
 from .params import Params, check_params
 from .reference import Trajectory
@@ -51,7 +52,8 @@ def forward(
     states, rates = np.empty((2, T, B, H), params.dtype)
     outputs = np.empty((T, B, config.n_out), params.dtype)
     model = KernelModel(config, params.dtype)
-    model.run(states, rates, outputs, make_workspace(config, T, B, params.dtype), params, inputs, noise)
+    workspace = make_workspace(config, T, B, params.dtype)
+    model.forward(states, rates, outputs, workspace, params, inputs, model.noise_given(noise))
     return Trajectory(states, rates, outputs)
 
 
@@ -73,8 +75,7 @@ def loss_and_grads(
     labels : (T, B) integers in 0 .. O-1, or (T, B, O) real targets
         The second for ``config.loss == "squared_error"``.
     weights : (T, B) array, optional
-        Weight of each time step of each trial, 0 or more; the loss is divided by their sum. None weighs
-        all alike.
+        Weight of each time step of each trial, 0 or more; the loss is divided by their sum. None weighs all alike.
 
     Returns
     -------
@@ -97,7 +98,8 @@ def loss_and_grads(
     grads = Params.like(config, params.dtype)
     workspace = make_workspace(config, inputs.shape[0], inputs.shape[1], params.dtype)
     model = KernelModel(config, params.dtype)
-    return model.loss_and_grads(grads, workspace, params, inputs, labels, weights, noise=noise), grads
+    draw = model.noise_given(noise)
+    return model.loss_and_grads(grads, workspace, params, inputs, labels, weights, draw), grads
 
 
 def recurrent_noise(
@@ -110,10 +112,9 @@ def recurrent_noise(
 ) -> np.ndarray:
     """The recurrent noise of one training step, (T, B, H), scaled by sqrt(2 alpha) sigma_rec.
 
-    A pure function of its arguments: each number depends on (seed, step, time, trial, unit) alone, so any
-    part of a larger array is the same. Both dtypes scale the same float32 normals. With
-    dynamics="brainpy" all trials share the numbers of trial 0.
-    Philox4x32-10 (Salmon et al. 2011) and Box-Muller; noise.py has it in plain NumPy.
+    A pure function of its arguments: each number depends on (seed, step, time, trial, unit) alone, so any part of a
+    larger array is the same. Both dtypes scale the same float32 normals. With dynamics="brainpy" all trials share the
+    numbers of trial 0. Philox4x32-10 (Salmon et al. 2011) and Box-Muller; noise.py has it in plain NumPy.
 
     Raises
     ------
@@ -166,12 +167,8 @@ def check_inputs(config, inputs, dtype):
     return inputs
 
 
-def kernel_array(array):
-    """In C order and writeable, by a copy if need be: Numba compiles anew for each other kind of array."""
-    return np.require(array, requirements=("C_CONTIGUOUS", "WRITEABLE", "ALIGNED"))
-
-
 def check_run(config, params, inputs, noise, backend):
+    """params, inputs and noise as both backends take them; noise is zeros where there is none."""
     check_choice("backend", backend, BACKENDS)
     check_params(config, params)
     if not params.flat.flags.carray:
@@ -181,59 +178,3 @@ def check_run(config, params, inputs, noise, backend):
     if noise is None:
         return params, inputs, np.zeros(shape, params.dtype)
     return params, inputs, kernel_array(check_array("noise", noise, shape, params.dtype))
-
-
-def make_workspace(config, n_time, n_batch, dtype):
-    """All arrays of a training step on batches (T, B); for one step at a time."""
-    return kernels.make_workspace(
-        n_time, n_batch, config.n_in, config.n_hidden, config.n_out, config.n_exc, np.dtype(dtype)
-    )
-
-
-class KernelModel:
-    """A configuration in the form that the kernels take: made once, used for many steps. Checks nothing.
-
-    Arrays must be as `kernel_array` makes them, those of Params too.
-    """
-
-    def __init__(self, config, dtype):
-        self.mask, self.alpha = sign_mask(config).astype(dtype), config.alpha.astype(dtype)
-        self.scale = config.noise_scale.astype(dtype)
-        self.squared = config.loss == "squared_error"
-        self.n_exc = config.n_exc
-        self.dynamics = kernels.BRAINPY if config.dynamics == "brainpy" else kernels.SONG
-        self.no_labels, self.no_targets = np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), dtype)
-        self.x0, self.dx0 = np.zeros((2, config.n_hidden), dtype)
-        self.nothing, self.no_states = np.zeros(0, dtype), np.zeros((0, 0, 0), dtype)
-        self.no_weights = np.zeros((1, 1), dtype)
-
-    def run(self, states, rates, outputs, workspace, params, inputs, noise):
-        """Forward pass into states, rates (T, B, H) and outputs (T, B, O)."""
-        with threads.launch():
-            kernels.step(
-                self.nothing, self.dx0, workspace, params.flat, self._start(params), self.mask, self.alpha,
-                inputs, self.no_labels, self.no_targets, self.no_weights, self.scale, noise, kernels.ARRAY_NOISE,
-                np.uint64(0), 0, self.n_exc, self.dynamics, self.squared, self.nothing, self.nothing, 0, 0.0, 0.0, 0.0,
-                0.0, states, rates, outputs,
-            )  # fmt: skip
-
-    def loss_and_grads(
-        self, grads, workspace, params, inputs, labels, weights, *, noise=None, seed=0, step=0, adam=None
-    ):
-        """Loss, and gradients into `grads`. Without a `noise` array it is made where it is used, from (seed, step).
-
-        With `adam`, an `Adam.next_update`, the parameters are updated too, unless the loss is not finite.
-        """
-        labels, targets = (self.no_labels, labels) if self.squared else (labels, self.no_targets)
-        mode = kernels.MAKE_NOISE if noise is None else kernels.ARRAY_NOISE
-        update = (self.nothing, self.nothing, 0, 0.0, 0.0, 0.0, 0.0) if adam is None else adam
-        with threads.launch():
-            return kernels.step(
-                grads.flat, self.dx0 if grads.x0 is None else grads.x0, workspace, kernel_array(params.flat),
-                self._start(params), self.mask, self.alpha, inputs, labels, targets, weights, self.scale,
-                self.no_targets if noise is None else noise, mode, np.uint64(seed), step, self.n_exc, self.dynamics,
-                self.squared, *update, self.no_states, self.no_states, self.no_states,
-            )  # fmt: skip
-
-    def _start(self, params):
-        return self.x0 if params.x0 is None else params.x0

@@ -38,7 +38,8 @@ class Adam:
         self.lr, self.eps = check_float("lr", lr, above=0), check_float("eps", eps, low=0)
         if not isinstance(betas, tuple | list | np.ndarray) or np.shape(betas) != (2,):
             raise ValueError(f"betas must be two numbers, each at least 0 and below 1, found {betas!r}")
-        self.betas = tuple(check_float(f"betas[{i}]", beta, low=0, below=1) for i, beta in enumerate(betas))
+        beta1, beta2 = (check_float(f"betas[{i}]", beta, low=0, below=1) for i, beta in enumerate(betas))
+        self.betas = beta1, beta2
         self.m = self.v = None
         self.k = 0
 
@@ -48,16 +49,18 @@ class Adam:
         update, context = self.next_update(params), threads.launch()
         self.k += 1  # before the kernel: where an interruption leaves p one update ahead, the count says so
         with context:
-            kernels.adam(p, g, *update)
+            kernels.adam(p, update, g)
 
     def next_update(self, params):
-        """(m, v, k, lr, beta1, beta2, eps) of the next update, as the kernels take them."""
+        """The next update, as the kernels take it."""
         p = params.flat
         if self.m is None:
             self.m, self.v = np.zeros_like(p), np.zeros_like(p)
-        elif self.m.shape != p.shape or self.m.dtype != p.dtype:
-            raise ValueError(f"this Adam holds moments for {self.m.shape} {self.m.dtype}, found {p.shape} {p.dtype}")
-        return self.m, self.v, self.k + 1, self.lr, *self.betas, self.eps
+        update = kernels.Update(self.m, self.v, self.k + 1, self.lr, *self.betas, self.eps)
+        for a in update[:2]:
+            if a.shape != p.shape or a.dtype != p.dtype or not a.flags.carray:
+                raise ValueError(f"this Adam holds moments for {a.shape} {a.dtype}, found {p.shape} {p.dtype}")
+        return update
 
     def __copy__(self) -> "Adam":  # with moments of its own
         return copy.deepcopy(self)

@@ -1,5 +1,6 @@
 """Trainer, which takes one training step at a time, and `train`, the loop around it."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -10,8 +11,9 @@ import numpy as np
 
 from . import kernels
 from .checks import check_integer
+from .compiled import KernelModel, make_workspace
 from .config import ModelConfig
-from .model import KernelModel, check_inputs, check_targets, check_weights, make_workspace
+from .model import check_inputs, check_targets, check_weights
 from .noise import seed_key
 from .optimisers import Adam
 from .params import Params, check_params
@@ -57,6 +59,12 @@ class Trainer:
         self._bits = np.int32 if params.dtype == np.float32 else np.int64
         self._none = np.zeros(0, np.int64)
 
+    def __getstate__(self):  # for copies and pickles: the work arrays are made anew by the next step
+        return self.__dict__ | {"_workspace": None, "_shape": None}
+
+    def __copy__(self):  # two trainers of one network would spoil each other's moments
+        return copy.deepcopy(self)
+
     @property
     def lr(self) -> float:
         return self.optimiser.lr
@@ -83,14 +91,13 @@ class Trainer:
             self._weights = check_weights(None, inputs.shape, self.params.dtype)
             self._shape = inputs.shape
         weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
-        update = self.optimiser.next_update(self.params)
+        update, draw = self.optimiser.next_update(self.params), self._model.noise_made(self.seed, self.k)
         launch()  # refuses before anything has changed
         self.optimiser.k += 1  # ahead of self.k while the update is under way: what an interruption leaves is known
         with limited(self.threads):
             loss = self._model.loss_and_grads(
-                self.grads, self._workspace, self.params, inputs, labels, weights, seed=self.seed, step=self.k,
-                adam=update,
-            )  # fmt: skip
+                self.grads, self._workspace, self.params, inputs, labels, weights, draw, update
+            )
         if math.isfinite(loss) and kernels.is_clean(self.grads.flat.view(self._bits), self._none, 1):
             self.k += 1
         else:

@@ -481,9 +481,9 @@ def test_an_update_of_another_algorithm_that_is_broken_off_is_not_kept(tmp_path,
     options, folder, update = [*OPTIONS, "--algorithm", "eprop", "--hidden", "9"], tmp_path / "run", kernels.adam
     assert run(*options, "--out", tmp_path / "whole") == 0
 
-    def interrupted(p, g, m, v, k, *rest):
-        update(p, g, m, v, k, *rest)
-        if k == 8:
+    def interrupted(p, of, g):
+        update(p, of, g)
+        if of.k == 8:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -19,7 +19,7 @@ LEVELS = [
     ["noise", "kernels"],
     ["config"],
     ["params"],
-    ["reference", "optimisers"],
+    ["reference", "compiled", "optimisers"],
     ["model"],
     ["tasks", "trainer"],
     ["algorithms"],

@@ -98,8 +98,8 @@ def truncated_bptt(
         kernels.current_weight_grads(dv, dx[:T], run.s, run.alpha)
     dx0 = None
     if params.x0 is not None:
-        x0 = np.broadcast_to(params.x0, (B, H))
-        dx0 = reference.through_relu(config, (run.alpha * dx[0]) @ w_rec, dx[0], x0, run.alpha).sum(axis=0)  # (B11)
+        kept = reference.leak(config, run.alpha, params.x0)
+        dx0 = ((run.alpha * dx[0]) @ w_rec * (params.x0 > 0) + kept * dx[0]).sum(axis=0)  # (B11)
     return run.loss, run.grads(dv, dx0)
 
 
