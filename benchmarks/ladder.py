@@ -22,9 +22,10 @@ from numba import njit, prange
 
 import eirnn_np as ei
 from eirnn_np import kernels, noise, reference
-from eirnn_np.adam import Adam
-from eirnn_np.model import KernelModel, make_workspace
-from eirnn_np.params import Params, effective_weights, sign_mask
+from eirnn_np.compiled import KernelModel, make_workspace
+from eirnn_np.config import sign_mask
+from eirnn_np.optimisers import Adam
+from eirnn_np.params import Params, effective_weights
 from eirnn_np.trainer import Trainer
 
 TOLERANCE = 2e-5  # |found - expected| / |expected|, norms over a tensor: float32 against the float64 reference
@@ -262,9 +263,8 @@ class Tile(Step):
         self.workspace = make_workspace(self.config, self.size.n_time, self.size.n_batch, np.float32)
 
     def loss_and_grads(self, inputs, labels):
-        return self.model.loss_and_grads(
-            self.grads, self.workspace, self.params, inputs, labels, self.weights, noise=self.noise
-        )
+        draw = self.model.noise_given(self.noise)
+        return self.model.loss_and_grads(self.grads, self.workspace, self.params, inputs, labels, self.weights, draw)
 
 
 class TileFilled(Tile):

@@ -22,7 +22,7 @@ import torch_oracle
 
 import eirnn_np as ei
 from eirnn_np.analysis import performance
-from eirnn_np.train import EVALUATION_SEED_OFFSET
+from eirnn_np.runs.settings import EVALUATION_SEED_OFFSET
 
 
 def train_ours(config, seed, steps):

@@ -27,7 +27,7 @@ def noise(ws, m, T, H, n):
     normals = ws.normals[0, : m * ws.dw.shape[2]].reshape((m, ws.dw.shape[2]))
     for _ in range(n):
         for t in range(T):
-            k.normal_rows(normals, ws.words[0], 0, m, H, np.uint64(3), 1, t, False)
+            k.normal_rows(normals, ws.words[0], np.uint64(3), 1, t, False, 0, m, H)
 
 
 @njit
@@ -43,7 +43,7 @@ def forward_product(ws, m, T, H, I, O, n):
 
 @njit
 def backward_product(ws, m, T, H, O, n):
-    stride, zero, one, block = ws.dw.shape[2], np.int64(0), np.int64(1), ws.sizes[0]
+    stride, zero, one, block = ws.dw.shape[2], np.int64(0), np.int64(1), ws.errs.shape[1] // ws.x.shape[1]
     dr, errs = ws.dr[0], ws.errs[0]
     vecs = (H + LANES - 1) // LANES
     for _ in range(n):
@@ -55,7 +55,7 @@ def backward_product(ws, m, T, H, O, n):
 
 @njit
 def weight_product(ws, m, T, H, I, O, n):
-    stride, zero, one, block = ws.dw.shape[2], np.int64(0), np.int64(1), ws.sizes[0]
+    stride, zero, one, block = ws.dw.shape[2], np.int64(0), np.int64(1), ws.errs.shape[1] // ws.x.shape[1]
     dw, rows, errs = ws.dw[0].reshape(ws.dw[0].size), ws.rows[0], ws.errs[0]
     vecs = (H + I + LANES) // LANES
     for _ in range(n):
@@ -69,33 +69,35 @@ def weight_product(ws, m, T, H, I, O, n):
 def loss(ws, m, T, O, labels, weights, n):
     z = ws.z[0, : O * T * m].reshape((O, T * m))
     for _ in range(n):
-        k.cross_entropy(z, ws.soft[0], 0, m, labels, weights)
+        k.cross_entropy(z, ws.soft[0], labels, weights, 0, m)
 
 
 @njit
-def pack(ws, params, mask, alpha, scale, I, E, O, n):
+def pack(ws, network, I, O, n):
     for _ in range(n):
-        for q in range((mask.shape[0] + O + LANES - 1) // LANES):
-            k.pack_units(ws, q, params, mask, alpha, scale, k.MAKE_NOISE, I, E, O, k.SONG)
+        for q in range((network.mask.shape[0] + O + LANES - 1) // LANES):
+            k.pack_units(ws, network, True, q, I, O)
 
 
 @njit
-def gather_and_adam(ws, grads, dx_start, params, mask, alpha, m, v, I, E, O, n):
-    H = mask.shape[0]
-    coefficients = k.adam_coefficients(np.float32, 1000, 0.0, 0.9, 0.999, 1e-8)  # lr 0: the weights stay
+def gather_and_adam(out, ws, network, update, I, O, n):
+    H, E, params = network.mask.shape[0], network.n_exc, network.params
+    coefficients = k.adam_coefficients(np.float32, update)
     for _ in range(n):
         for q in range((H + O + LANES - 1) // LANES):
             lo, hi = q * LANES, min(q * LANES + LANES, H + O)
-            k.gather_units(grads, dx_start, ws, lo, hi, params, mask, alpha, I, E, O, k.SONG)
-            k.adam_units(params, grads, m, v, coefficients, lo, hi, I, H, E, O)
+            k.gather_units(out, ws, network, lo, hi, I, O)
+            k.adam_units(params, update.m, update.v, out.grads, coefficients, lo, hi, I, H, E, O)
 
 
 def parts(trainer, batch):
     """{name: (function(n), times a step)} for one thread: what is done for each chunk counts once per chunk."""
     config, model, ws = trainer.config, trainer._model, trainer._workspace
-    (T, B, I), H, O, E = batch[0].shape, config.n_hidden, config.n_out, config.n_exc
+    (T, B, I), H, O = batch[0].shape, config.n_hidden, config.n_out
     chunks = len(ws.dw)
-    m, adam, params = -(-B // chunks), trainer.adam, trainer.params.flat
+    m, network = -(-B // chunks), model.network(trainer.params)
+    out = model.outputs(trainer.grads)
+    update = trainer.optimiser.next_update(trainer.params)._replace(k=1000, lr=0.0)  # the weights stay
     return {
         "forward product": (lambda n: forward_product(ws, m, T, H, I, O, n), chunks),
         "backward product": (lambda n: backward_product(ws, m, T, H, O, n), chunks),
@@ -103,10 +105,9 @@ def parts(trainer, batch):
         "noise": (lambda n: noise(ws, m, T, H, n), chunks),
         "softmax and loss": (lambda n: loss(ws, m, T, O, batch[1], trainer._weights, n), chunks),
         "packing the weights": (
-            lambda n: pack(ws, params, model.mask, model.alpha, model.scale, I, E, O, n), 1),
+            lambda n: pack(ws, network, I, O, n), 1),
         "gathering gradients, Adam": (
-            lambda n: gather_and_adam(ws, trainer.grads.flat, model.dx0, params, model.mask, model.alpha, adam.m,
-                                      adam.v, I, E, O, n), 1),
+            lambda n: gather_and_adam(out, ws, network, update, I, O, n), 1),
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
-"""What a trained network does: performance, psychometric curve, ideal observer, selectivity. Numbers only.
+"""What a trained network does: performance, psychometric curve, ideal observer, selectivity. Numbers, no pictures.
 
-Imports numpy and ours; draws nothing. Methods follow the PyTorch tutorial (gyyang/nn-brain, EI_RNN.ipynb).
+Methods follow the PyTorch tutorial (gyyang/nn-brain, EI_RNN.ipynb).
 Shapes: N trials, T time steps, H units.
 """
 
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import tasks
+from .checks import check_integer
+from .config import ModelConfig
 from .model import forward, recurrent_noise
-from .params import ModelConfig, Params
+from .params import Params
 
 
 @dataclass
@@ -47,7 +49,7 @@ def evaluate(
     -------
     Evaluation
     """
-    tasks.check_count("n_trials", n_trials)
+    n_trials = check_integer("n_trials", n_trials, 1, 2**32 - 1)
     if env_kwargs is None:
         env_kwargs = tasks.evaluation_env_kwargs(task, None)
     trials = tasks.make_trials(task, n_trials, seed, env_kwargs)
@@ -141,7 +143,7 @@ def task_ideal_observer(task: str, env_kwargs: dict | None, evaluation: Evaluati
     steps = {trial.periods["stimulus"][1] - trial.periods["stimulus"][0] for trial in evaluation.trials}
     if len(steps) != 1:
         return None
-    cohs = env_kwargs.get("cohs") or [0, 6.4, 12.8, 25.6, 51.2]
+    cohs = env_kwargs.get("cohs") or tasks.COHERENCES
     accuracy = ideal_observer(cohs, env_kwargs.get("sigma", 1.0), env_kwargs.get("dt", 100), steps.pop())
     return {"by_coherence": dict(zip(map(float, cohs), map(float, accuracy))), "accuracy": float(np.mean(accuracy))}
 

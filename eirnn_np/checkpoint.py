@@ -1,33 +1,30 @@
-"""Checkpoints: all that a training needs to go on to the bit; and the lock of a run folder.
+"""Checkpoints: all that a training needs to go on to the bit.
 
 A checkpoint is one safetensors file: parameters and Adam's moments under the keys of the state_dict, and the losses;
 as metadata the configuration, the optimiser, the seed, the count of steps, and a digest of all this. The noise is a
 function of (seed, step) and step k is the k-th batch of its stream, so no generator has a state to be kept.
-Imports params, adam, trainer and algorithms; loading executes nothing.
+Loading executes nothing.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import stat
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from .adam import Adam
-from .algorithms import GradientTrainer
-from .params import MASK_KEY, ModelConfig, Params, load_tensors, real_array, save_tensors
+from .algorithms import make_trainer
+from .checks import check_array, check_integer
+from .config import ModelConfig
+from .files import load_tensors, save_tensors
+from .optimisers import Adam
+from .params import MASK_KEY, Params
 from .trainer import Trainer
 
 CHECKPOINT, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 FORMAT = 1
 # Prefix of the names in the file -> what an error calls it.
 _PARTS = {"params.": "parameter", "adam.m.": "Adam's first moment of", "adam.v.": "Adam's second moment of"}
-
-
-class RunError(RuntimeError):
-    """A run cannot go on or cannot be read; the message is one line that says what to do."""
 
 
 def save_checkpoint(folder, trainer, losses, info=None):
@@ -55,8 +52,8 @@ def save_checkpoint(folder, trainer, losses, info=None):
     OSError
         The file cannot be written; the files that were there are.
     """
-    losses = real_array("losses", losses, (None,), np.float64)
-    adam, flat = trainer.adam, trainer.params.flat
+    losses = check_array("losses", losses, (None,), np.float64)
+    adam, flat = trainer.optimiser, trainer.params.flat
     if not isinstance(adam, Adam):
         raise ValueError(f"the optimiser must be Adam for a checkpoint to hold it, found {type(adam).__name__}")
     if not trainer.k == adam.k == losses.size:
@@ -121,28 +118,46 @@ def load_checkpoint(folder, threads=None, report=None, gradient=None):
     ValueError
         Neither file is a whole checkpoint; says what is wrong with the last one.
     """
+    saved = read_checkpoint(folder, report)
+    return saved.trainer(gradient, threads), saved.losses, saved.info
+
+
+class Checkpoint(NamedTuple):
+    """What a checkpoint holds, checked; m and v are Adam's moments, in the shape of the parameters."""
+
+    config: ModelConfig
+    params: Params
+    m: Params
+    v: Params
+    losses: np.ndarray
+    adam: dict
+    seed: int
+    k: int
+    info: object
+
+    def trainer(self, gradient=None, threads=None):
+        """The trainer that was saved; see `make_trainer` for `gradient`."""
+        trainer = make_trainer(self.config, self.params, gradient, seed=self.seed, threads=threads)
+        trainer.optimiser = Adam(**self.adam)
+        trainer.optimiser.m, trainer.optimiser.v = self.m.flat, self.v.flat
+        trainer.k = trainer.optimiser.k = self.k
+        return trainer
+
+
+def read_checkpoint(folder, report=None) -> Checkpoint:
+    """The last checkpoint of a folder, or the previous one; parameters and errors as those of `load_checkpoint`."""
     folder = Path(folder)
     try:
-        parts = _parse(folder / CHECKPOINT)
+        return _parse(folder / CHECKPOINT)
     except (FileNotFoundError, ValueError) as error:
         try:
-            parts = _parse(folder / PREVIOUS)
+            saved = _parse(folder / PREVIOUS)
         except (FileNotFoundError, ValueError):
             raise error from None
         if report is not None:
             what = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
-            report(f"{folder / CHECKPOINT} {what}: going on from {PREVIOUS}, step {parts[-1]['k']}")
-    config, params, m, v, losses, metadata = parts
-    options = {"seed": metadata["seed"], "threads": threads}
-    trainer: Trainer | GradientTrainer
-    if gradient is None:
-        trainer = Trainer(config, params, **options)
-    else:
-        trainer = GradientTrainer(config, params, gradient, **options)
-    trainer.adam = Adam(**metadata["adam"])
-    trainer.adam.m, trainer.adam.v = m.flat, v.flat
-    trainer.k = trainer.adam.k = metadata["k"]
-    return trainer, losses, json.loads(metadata["info"])
+            report(f"{folder / CHECKPOINT} {what}: going on from {PREVIOUS}, step {saved.k}")
+        return saved
 
 
 def _digest(tensors, metadata):
@@ -166,13 +181,11 @@ def _read_checked(path):
 
 
 def _parse(path):
-    """(config, params, m, v, losses, metadata), all checked; ValueError where they do not fit."""
+    """The content of a file, all of it checked; ValueError where its parts do not fit."""
     tensors, metadata = _read_checked(path)
     try:
-        k = metadata["k"]
-        if isinstance(k, bool) or not isinstance(k, int) or not 0 <= k < 2**32:
-            raise ValueError(f"k must be a count of steps, found {k!r}")
-        losses = real_array("losses", tensors.pop("losses"), (k,), np.float64)
+        k = check_integer("k", metadata["k"], 0, 2**32 - 1)
+        losses = check_array("losses", tensors.pop("losses"), (k,), np.float64)
         config = ModelConfig.from_dict(metadata["config"], mask=tensors.pop(MASK_KEY, None))
         params, m, v = (
             Params.from_state_dict({n.removeprefix(p): a for n, a in tensors.items() if n.startswith(p)})
@@ -180,39 +193,10 @@ def _parse(path):
         )
         if not params.dtype == m.dtype == v.dtype:
             raise ValueError(f"parameters and moments must have one dtype, found {params.dtype}, {m.dtype}, {v.dtype}")
-        for part in (params, m, v):  # and so the constructors of load_checkpoint have nothing to refuse
+        for part in (params, m, v):  # and so the constructors of Checkpoint.trainer have nothing to refuse
             Trainer(config, part, seed=metadata["seed"])
         Adam(**metadata["adam"])
-        json.loads(metadata["info"])
+        info = json.loads(metadata["info"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
-    return config, params, m, v, losses, metadata
-
-
-@contextlib.contextmanager
-def locked(folder, report=None):
-    """Hold a folder against a second process; RunError if another one holds it.
-
-    The operating system drops the lock with the process that has it, however it ends: none is ever stale.
-    """
-    import fcntl  # POSIX
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"another process is training in {folder}: wait for it, or choose another folder") from None
-        except OSError as error:  # some network file systems
-            if report is not None:
-                report(f"{folder} cannot be locked ({error.strerror}): see to it that no other process trains in it")
-        yield
-    finally:
-        os.close(handle)
-
-
-def remove_leftovers(folder):
-    """Delete what a killed process left of a file it was writing (the folder must be locked)."""
-    for path in Path(folder).glob(".*.tmp"):
-        if stat.S_ISREG(path.lstat().st_mode) and path.name.split(".")[-2].isdigit():
-            path.unlink(missing_ok=True)
+    return Checkpoint(config, params, m, v, losses, metadata["adam"], metadata["seed"], k, info)

@@ -4,10 +4,13 @@
 """
 
 import argparse
+import dataclasses
 import json
-import re
 import sys
 import traceback
+
+# Options of train that are fields of ModelConfig.
+_NETWORK = ("n_hidden", "e_ratio", "n_exc", "sigma_rec", "dt", "tau", "dynamics")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -88,46 +91,33 @@ class _Given(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         setattr(namespace, self.dest, values)
         namespace.given = {**getattr(namespace, "given", {}), self.dest: values}
+        namespace.spelled = {**getattr(namespace, "spelled", {}), self.dest: self.option_strings[-1]}
 
 
 def _train(arguments):
-    from .train import Settings, model_config, resume, run
+    from .runs import SettingError, Settings, resume, run
 
-    if arguments.resume is not None:
-        other = {"hidden": "n_hidden", "task_kwargs": "env_kwargs"}  # where the option has another name
-        given = {other.get(name, name): value for name, value in arguments.given.items() if name != "resume"}
-        if "out" in given:
-            raise ValueError("--out cannot be given with --resume, which names the folder")
-        try:
-            resume(arguments.resume, not arguments.no_figures, _say, **given)
-        except ValueError as error:  # the library's names to the command's
-            message = str(error)
-            for option, name in {**other, **{name: name for name in given if "_" in name}}.items():
-                message = re.sub(rf"\b{name}\b", f"--{option.replace('_', '-')}", message)
-            raise ValueError(message) from None
+    figures = not arguments.no_figures
+    if arguments.resume is None:
+        settings = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Settings)}
+        network = {name: getattr(arguments, name) for name in _NETWORK}
+        run(Settings(**settings), arguments.out, figures, _say, **network)
         return
-    env_kwargs = arguments.task_kwargs
-    settings = Settings(
-        steps=arguments.steps, batch_size=arguments.batch_size, seq_len=arguments.seq_len, lr=arguments.lr,
-        seed=arguments.seed, dtype=arguments.dtype, threads=arguments.threads, task=arguments.task,
-        env_kwargs=env_kwargs, print_every=arguments.print_every, trials=arguments.trials,
-        source=arguments.source, checkpoint_every=arguments.checkpoint_every,
-        algorithm=arguments.algorithm, truncation=arguments.truncation,
-    )  # fmt: skip
-    config, settings = model_config(
-        settings, n_hidden=arguments.hidden, dt=arguments.dt, tau=arguments.tau, e_ratio=arguments.e_ratio,
-        sigma_rec=arguments.sigma_rec, dynamics=arguments.dynamics,
-    )  # fmt: skip
-    run(config, settings, arguments.out, figures=not arguments.no_figures, report=_say)
+    given = {name: value for name, value in arguments.given.items() if name != "resume"}
+    if "out" in given:
+        raise ValueError("--out cannot be given with --resume, which names the folder")
+    try:
+        resume(arguments.resume, figures, _say, **given)
+    except SettingError as error:
+        raise ValueError(error.text.format(arguments.spelled[error.name])) from None
 
 
 def _evaluate(arguments):
-    from pathlib import Path
-
-    from .train import evaluate_run, performance_line, read_run
+    from .runs import evaluate_run, performance_line, read_run, write_evaluation
 
     settings, config, params, _ = read_run(arguments.run)
-    _, result = evaluate_run(settings, config, params, Path(arguments.run), arguments.trials, arguments.seed)
+    _, result = evaluate_run(settings, config, params, arguments.trials, arguments.seed)
+    write_evaluation(arguments.run, result)
     if arguments.json:
         return _print_json(result)
     _say(performance_line(result))
@@ -140,29 +130,27 @@ def _evaluate(arguments):
 
 
 def _figures(arguments):
-    import tempfile
     from pathlib import Path
 
-    from .train import draw_run, evaluate_run, read_run
+    from .runs import draw_run, evaluate_run, read_run
 
     folder = Path(arguments.run)
     settings, config, params, losses = read_run(folder)
-    with tempfile.TemporaryDirectory() as scratch:  # the pictures need the trials; evaluation.json stays
-        evaluation, result = evaluate_run(settings, config, params, Path(scratch))
+    evaluation, result = evaluate_run(settings, config, params)  # the pictures need the trials
     for name in draw_run(settings, config, params, losses, evaluation, result, folder):
         _say(folder / "figures" / name)
 
 
 def _report(arguments):
-    from .report import write_report
+    from .runs.report import write_report
 
     _say(f"Report in {write_report(arguments.run, arguments.out)}")
 
 
 def _network_config(arguments, n_in=3, n_out=3):
-    from .params import ModelConfig
+    from .config import ModelConfig
 
-    return ModelConfig(n_in=n_in, n_hidden=arguments.hidden, n_out=n_out, e_ratio=arguments.e_ratio,
+    return ModelConfig(n_in=n_in, n_hidden=arguments.n_hidden, n_out=n_out, e_ratio=arguments.e_ratio,
                        dynamics=arguments.dynamics)  # fmt: skip
 
 
@@ -171,7 +159,7 @@ def _gradcheck(arguments):
     from .golden import golden_tensors
     from .model import recurrent_noise
     from .params import Params
-    from .train import read_run
+    from .runs import read_run
 
     if arguments.run is not None:
         from .tasks import make_batches
@@ -211,7 +199,11 @@ def _gradcheck(arguments):
         draw_gradient_check(arguments.figure, config, params, inputs, labels, noise)
         if not arguments.json:
             _say(f"Figure in {arguments.figure}")
-    return 0 if report.passed else _fail("a gradient is not what an oracle says", 1)
+    if report.passed:
+        return 0
+    return _fail(
+        "a gradient is not what an oracle says" if report.failures() else "a gradient could not be verified", 1
+    )
 
 
 def _golden(arguments):
@@ -255,9 +247,10 @@ def _json_object(text):
 def _parser():
     from . import __version__
     from .algorithms import ALGORITHMS
-    from .params import DYNAMICS, ModelConfig
+    from .config import DYNAMICS, ModelConfig
+    from .runs import Settings
     from .study import STUDIES
-    from .tasks import SOURCES, TUTORIAL_TASK
+    from .tasks import SOURCES
 
     parser = _Parser(
         prog="eirnn-np", description="Train, evaluate and draw excitatory-inhibitory RNNs (Song, Yang & Wang 2016)."
@@ -275,52 +268,50 @@ def _parser():
 
     sub = command("train", _train, "Train a network on a task, evaluate it, draw it, and leave a run folder.")
     sub.register("action", None, _Given)  # argparse's name for the action of an option that stores a value
+
+    def option(group, flag, source, text, name=None, **how):
+        """An option whose default is that of a field of Settings or ModelConfig, under that field's name."""
+        name = name or flag[2:].replace("-", "_")
+        group.add_argument(flag, dest=name, default=getattr(source, name), help=text, **how)
+
     model = sub.add_argument_group("network")
-    model.add_argument("--hidden", type=int, default=ModelConfig.n_hidden, metavar="H", help="recurrent units")
-    model.add_argument(
-        "--e-ratio", type=float, default=ModelConfig.e_ratio, metavar="P", help="share of excitatory units"
-    )
-    model.add_argument("--sigma-rec", type=float, default=ModelConfig.sigma_rec, metavar="S",
-                       help="recurrent noise: standard deviation of a unit without input, in units of x")  # fmt: skip
-    model.add_argument(
-        "--dt", type=float, default=ModelConfig.dt, metavar="MS", help="time step of network and task, ms"
-    )
-    model.add_argument(
-        "--tau", type=float, default=ModelConfig.tau, metavar="MS", help="time constant of the units, ms"
-    )
-    model.add_argument(
-        "--dynamics", choices=DYNAMICS, default=DYNAMICS[0], help="the paper's or the BrainPy tutorial's"
-    )
+    option(model, "--hidden", ModelConfig, "recurrent units", "n_hidden", type=int, metavar="H")
+    option(model, "--e-ratio", ModelConfig, "share of excitatory units", type=float, metavar="P")
+    option(model, "--n-exc", ModelConfig, "excitatory units by number, in place of --e-ratio", type=int, metavar="E")
+    option(model, "--sigma-rec", ModelConfig,
+           "recurrent noise: standard deviation of a unit without input, in units of x",
+           type=float, metavar="S")  # fmt: skip
+    option(model, "--dt", ModelConfig, "time step of network and task, ms", type=float, metavar="MS")
+    option(model, "--tau", ModelConfig, "time constant of the units, ms", type=float, metavar="MS")
+    option(model, "--dynamics", ModelConfig, "the paper's or the BrainPy tutorial's", choices=DYNAMICS)
     training = sub.add_argument_group("training")
-    training.add_argument("--steps", type=int, default=5000, metavar="N", help="training steps")
-    training.add_argument("--batch-size", type=int, default=16, metavar="B", help="trial streams in a batch")
-    training.add_argument("--seq-len", type=int, default=100, metavar="T", help="time steps in a batch")
-    training.add_argument("--lr", type=float, default=1e-3, metavar="LR", help="Adam's learning rate")
-    training.add_argument("--algorithm", choices=ALGORITHMS, default=ALGORITHMS[0],
-                          help="what computes the gradient: backpropagation through time; truncated; real-time "
-                               "recurrent learning; eligibility traces, with the read-out's weights or random "
-                               "feedback")  # fmt: skip
-    training.add_argument("--truncation", type=int, metavar="K", help="time steps that tbptt reaches back")
-    training.add_argument("--seed", type=int, default=0, help="of parameters, noise and task")
-    training.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of all arithmetic")
-    training.add_argument(
-        "--threads", type=int, metavar="N", help="(default: all cores); bptt gives the same bits for any number"
-    )
+    option(training, "--steps", Settings, "training steps", type=int, metavar="N")
+    option(training, "--batch-size", Settings, "trial streams in a batch", type=int, metavar="B")
+    option(training, "--seq-len", Settings, "time steps in a batch", type=int, metavar="T")
+    option(training, "--lr", Settings, "Adam's learning rate", type=float, metavar="LR")
+    option(training, "--algorithm", Settings,
+           "what computes the gradient: backpropagation through time; truncated; real-time recurrent learning; "
+           "eligibility traces, with the read-out's weights or random feedback", choices=ALGORITHMS)  # fmt: skip
+    option(training, "--truncation", Settings, "time steps that tbptt reaches back", type=int, metavar="K")
+    option(training, "--seed", Settings, "of parameters, noise and task", type=int)
+    option(training, "--dtype", Settings, "of all arithmetic", choices=("float32", "float64"))
+    option(training, "--threads", Settings, "(default: all cores); bptt gives the same bits for any number", type=int,
+           metavar="N")  # fmt: skip
     task = sub.add_argument_group("task")
-    task.add_argument("--task", default=TUTORIAL_TASK, metavar="ID", help="a supervised task of neurogym")
-    task.add_argument("--task-kwargs", type=_json_object, default={}, metavar="JSON",
+    option(task, "--task", Settings, "a supervised task of neurogym", metavar="ID")
+    task.add_argument("--task-kwargs", dest="env_kwargs", type=_json_object, default={}, metavar="JSON",
                       help="its keyword arguments; PerceptualDecisionMaking-v0 has the tutorial's timing "
                            "unless \"timing\" is given")  # fmt: skip
-    task.add_argument("--source", choices=SOURCES, default="auto",
-                      help="neurogym, or its compiled replay: the same numbers, where it can")  # fmt: skip
+    option(task, "--source", Settings, "neurogym, or its compiled replay: the same numbers, where it can",
+           choices=SOURCES)  # fmt: skip
     output = sub.add_argument_group("output")
-    output.add_argument("--print-every", type=int, default=200, metavar="N", help="steps between two lines of loss")
-    output.add_argument("--trials", type=int, default=500, metavar="N", help="trials of the evaluation")
+    option(output, "--print-every", Settings, "steps between two lines of loss", type=int, metavar="N")
+    option(output, "--trials", Settings, "trials of the evaluation", type=int, metavar="N")
     output.add_argument("--out", metavar="DIR", help="run folder (default: the next free runs/run-NNN)")
     output.add_argument("--resume", metavar="RUN", help="go on with this run where its last checkpoint stands; of the "
                         "other options, --steps, --threads, --trials, --print-every, --checkpoint-every and "
                         "--no-figures may differ")  # fmt: skip
-    output.add_argument("--checkpoint-every", type=int, default=1000, metavar="N", help="steps between two checkpoints")
+    option(output, "--checkpoint-every", Settings, "steps between two checkpoints", type=int, metavar="N")
     output.add_argument("--no-figures", action="store_true", help="draw nothing")
 
     sub = command("evaluate", _evaluate, "Evaluate a trained run on new trials and rewrite its evaluation.json.")
@@ -337,9 +328,9 @@ def _parser():
     sub.add_argument("--out", metavar="FILE", help="(default: report.html in the run folder)")
 
     def network(sub, hidden):
-        sub.add_argument("--hidden", type=int, default=hidden, metavar="H", help="recurrent units")
-        sub.add_argument("--e-ratio", type=float, default=0.8, metavar="P", help="share of excitatory units")
-        sub.add_argument("--dynamics", choices=DYNAMICS, default=DYNAMICS[0], help="equations")
+        sub.add_argument("--hidden", dest="n_hidden", type=int, default=hidden, metavar="H", help="recurrent units")
+        option(sub, "--e-ratio", ModelConfig, "share of excitatory units", type=float, metavar="P")
+        option(sub, "--dynamics", ModelConfig, "equations", choices=DYNAMICS)
         sub.add_argument("--seed", type=int, default=0, help="of parameters, batch and noise")
 
     sub = command(

@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import analysis
-from .params import effective_weights, write_file
+from .files import write_file
+from .params import effective_weights
 
 EXCITATORY, INHIBITORY = "#1f5fa8", "#c0392b"
 STYLE = {
@@ -110,9 +111,7 @@ def connectivity(weights, order, n_exc, by="d′"):
     limit = np.abs(weights).max() or 1.0
     image = ax.imshow(weights[np.ix_(order, order)], cmap="bwr_r", vmin=-limit, vmax=limit, interpolation="nearest")
     for line in (ax.axhline, ax.axvline):
-        line(
-            n_exc - 0.5, color="#333338", lw=1.0
-        )  # no pure grey: the report keeps it dark, as what is below it is light
+        line(n_exc - 0.5, color="#333338", lw=1.0)  # no pure grey: the report keeps it dark, what is below is light
     size = len(order)
     for middle, name in ((n_exc / 2 - 0.5, "E"), ((n_exc + size) / 2 - 0.5, "I")):
         ax.text(middle, -0.02 * size - 0.5, name, ha="center", va="bottom")
@@ -173,10 +172,8 @@ def eigenvalues(before, after, alpha):
     ax.set(xlim=(low - 0.08 * (high - low), high + 0.08 * (high - low)), ylim=(-reach, reach))
     if np.ptp(alpha) == 0:
         angle = np.linspace(-np.pi, np.pi, 2001)
-        a = alpha[0]
-        ax.plot(
-            1 - 1 / a + np.cos(angle) / a, np.sin(angle) / a, ":", color="0.35", lw=1.2, label="border of stability"
-        )
+        x, y = 1 + (np.cos(angle) - 1) / alpha[0], np.sin(angle) / alpha[0]
+        ax.plot(x, y, ":", color="0.35", lw=1.2, label="border of stability")
     ax.axhline(0, color="0.85", lw=0.8, zorder=0)
     ax.axvline(0, color="0.85", lw=0.8, zorder=0)
     ax.set(xlabel="Real part", ylabel="Imaginary part")
@@ -211,10 +208,9 @@ def run_figures(config, params, losses, evaluation, ideal, task_trials):
         "activity": activity(evaluation.trials[example], evaluation.rates[example], config.n_exc, dt),
         "selectivity": None if d_prime is None else selectivity_histogram(d_prime, config.n_exc),
         "connectivity": connectivity(effective_weights(config, params), order, config.n_exc, by),
-        "psychometric": None
-        if psychometric is None
-        else psychometric_curve(psychometric, ideal and ideal["by_coherence"]),
     }
+    if psychometric is not None:
+        figures["psychometric"] = psychometric_curve(psychometric, ideal and ideal["by_coherence"])
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 

@@ -1,22 +1,25 @@
 """Golden files: one safetensors file in float64 with all that a port in another framework needs to be checked.
 
-Imports the public layer and numpy. The numbers come from the readable reference (backend "numpy").
+The numbers come from the readable reference (backend "numpy").
 """
 
 import os
 
 import numpy as np
 
-from .adam import Adam
+from .config import ModelConfig
+from .files import load_tensors, save_tensors
 from .gradcheck import Check, GradientReport
 from .model import forward, loss_and_grads, recurrent_noise
 from .noise import uniforms
-from .params import MASK_KEY, ModelConfig, init_params, load_tensors, save_tensors
+from .optimisers import Adam
+from .params import MASK_KEY, init_params
 
 GOLDEN_STREAM = 0x474F4C44  # "GOLD": inputs and labels
 ADAM_STEPS = (1, 10)
 # A correct float64 port differs by rounding alone; Adam's first step divides two numbers of the same size,
 # so a gradient that is nearly 0 can turn its rounding into a visible step (measured: below 1e-9).
+RESULTS = ("states", "rates", "outputs", "loss", "grads.", "params_after_")  # the other tensors are what goes in
 TOLERANCE = {"default": 1e-10, "params_after": 1e-7}
 
 
@@ -92,7 +95,11 @@ def compare_golden(path: str | os.PathLike, theirs_path: str | os.PathLike) -> G
         kind = "params_after" if name.startswith("params_after") else "default"
         norms[name] = float(np.linalg.norm(expected))
         error = float(np.abs(found - expected).max(initial=0))
-        rows[name] = {"golden": Check(error, TOLERANCE[kind] * norms[name], expected.size)}
+        rows[name] = {"golden": Check(error, TOLERANCE[kind] * norms[name], expected.size, norm=norms[name])}
+    if not any(name.startswith(RESULTS) for name in rows):
+        raise ValueError(
+            f"{theirs_path}: must hold a result of the port ({', '.join(RESULTS)}), found its inputs alone"
+        )
     missing = len(golden) - len(rows)
     notes = [f"{len(rows)} tensors compared; the golden file holds {missing} more"]
     return GradientReport(norms, rows, f"{theirs_path} against {path}", notes)

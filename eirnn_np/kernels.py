@@ -23,12 +23,36 @@ from numba import njit, prange, types
 from numba.extending import intrinsic
 
 SONG, BRAINPY = 0, 1  # dynamics
-NO_NOISE, ARRAY_NOISE, MAKE_NOISE = 0, 1, 2  # where the noise comes from
 BLOCK = 128  # rows of one weight-gradient product, at least
-
 DEPTH = 128  # rows of a panel of weights that a core's first-level cache holds
 
-Workspace = namedtuple("Workspace", "wf wb vecs rows x errs dr z soft words normals dw dx0 loss sizes")
+# What a step takes. Arrays that it shall not use have no elements: labels or targets, noise, moments, states.
+# params, grads and the moments m, v are flat: w_in b_in w_rec b_rec w_out b_out and x0, if it is trained.
+Outputs = namedtuple("Outputs", "grads dx_start states rates outputs")  # flat, (H,), (T, B, H) twice, (T, B, O)
+Network = namedtuple("Network", "params x_start mask alpha scale n_exc dynamics")  # mask (H, H), three vectors (H,)
+Batch = namedtuple("Batch", "inputs labels targets weights")  # (T, B, I), (T, B) or (T, B, O), (T, B)
+Draw = namedtuple("Draw", "noise make seed step")  # noise (T, B, H), or with `make` what seed and step give
+Update = namedtuple("Update", "m v k lr beta1 beta2 eps")  # the k-th of Adam, k from 1
+
+# All other arrays of a step. N is the number of trials of the largest chunk, S (the stride) the length of a row of
+# units, K the time steps of one weight-gradient product; up(n) is n rounded up to whole vectors.
+#
+# name     shape               holds                               written by         read by
+# wf       (H+I+1) up(H+O)     weights of the forward product      pack_units         forward_chunk
+# wb       (H+O) up(H)         weights of the backward product     pack_units         backward_chunk
+# vecs     (2, N S)            1 - a; what scales the noise        pack_units         forward_chunk, backward_chunk
+# rows     (C, (T+1) N S)      [r_s, u_{s+1}, 1]                   forward_chunk      backward_chunk, chunk
+# x        (C, N S)            x_s; on the way back dx_s           forward_chunk, backward_chunk: each its own
+# z        (C, O T N)          z; after the loss dz                forward_chunk, the loss; backward_chunk, chunk
+# errs     (C, K N S)          [dx_{s+1}, dz_s], K steps of them   backward_chunk     backward_chunk
+# dr       (C, N S)            dr_s                                backward_chunk     backward_chunk
+# words    (C, N, up64(H))     random words                        normal_rows        normal_rows
+# normals  (C, N S)            normals, or the noise given         forward_chunk      forward_chunk
+# soft     (C, 5, T N)         softmax in float64                  cross_entropy      cross_entropy
+# loss     (C, 8)              the loss, float64, in [c, 0]        chunk              step
+# dw       (C, H+O, S)         [dW_rec dW_in db; dW_out . db_out]  backward_chunk     gather_units: it adds to [0]
+# dx0      (C, up(H))          sum_b dx_0                          backward_chunk     gather_units
+Workspace = namedtuple("Workspace", "wf wb vecs rows x z errs dr words normals soft loss dw dx0")
 
 kernel, inlined = njit(error_model="numpy"), njit(forceinline=True, error_model="numpy")
 
@@ -207,7 +231,7 @@ def box_muller(w0, w1):
 
 
 @kernel
-def normal_rows(normals, words, b0, m, n_hidden, seed, step, t, shared):
+def normal_rows(normals, words, seed, step, t, shared, b0, m, n_hidden):
     """normals[b, i] of trials b0 .. b0+m-1 (shared: each is trial 0) at time t; writes i up to a multiple of 32.
 
     Two loops: the latencies of one loop over both parts are more than a core can overlap.
@@ -302,20 +326,21 @@ def split(flat, I, H, E, O):
 
 
 @kernel
-def pack_units(ws, q, params, mask, alpha, scale, noise_mode, I, E, O, dynamics):
-    """The q-th vector of units' share of both packed matrices: columns of wf, rows of wb; and of vecs.  (F1)
+def pack_units(ws, network, make_noise, q, I, O):
+    """The q-th vector of units' share of both packed matrices: columns of wf, rows of wb; and of vecs.
 
-    wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out], wb = [a W_rec; W_out 0], and vecs = [1 - a, scale], one
-    copy for each trial of a chunk.
+    wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out], wb = [a W_rec; W_out 0], and vecs = [1 - a, scale or 1],
+    one copy for each trial of a chunk.
     """
+    mask, alpha, E = network.mask, network.alpha, network.n_exc
     H, lanes, stride = mask.shape[0], 64 // ws.wf.itemsize, ws.dw.shape[2]
-    w_in, b_in, w_rec, b_rec, w_out, b_out = split(params, I, H, E, O)
-    first, end, K = q * lanes, min(q * lanes + lanes, H + O), H + I + 1
+    w_in, b_in, w_rec, b_rec, w_out, b_out = split(network.params, I, H, E, O)
+    first, end, rows = q * lanes, min(q * lanes + lanes, H + O), H + I + 1
     vecs, p0 = (H + O + lanes - 1) // lanes, 0
     while p0 + panel(vecs) <= q:
         p0, vecs = p0 + panel(vecs), vecs - panel(vecs)
     width = panel(vecs) * lanes
-    to = ws.wf[p0 * lanes * K :][: K * width].reshape((K, width))[:, first - p0 * lanes :]
+    to = ws.wf[p0 * lanes * rows :][: rows * width].reshape((rows, width))[:, first - p0 * lanes :]
     vecs, j0 = (H + lanes - 1) // lanes, 0
     while vecs > 0:  # columns j0 .. j1-1: a panel of wb
         width = panel(vecs) * lanes
@@ -324,7 +349,7 @@ def pack_units(ws, q, params, mask, alpha, scale, noise_mode, I, E, O, dynamics)
         for i in range(first, end):
             if i < H:
                 for j in range(j1 - j0):
-                    by[i, j] = alpha[i] * (abs(w_rec[i, j0 + j]) * mask[i, j0 + j])
+                    by[i, j] = alpha[i] * (abs(w_rec[i, j0 + j]) * mask[i, j0 + j])  # (F1)
             else:
                 for j in range(min(j1, E) - j0):
                     by[i, j] = w_out[i - H, j0 + j]
@@ -337,37 +362,31 @@ def pack_units(ws, q, params, mask, alpha, scale, noise_mode, I, E, O, dynamics)
         if i < H:
             for j in range(I):
                 to[H + j, i - first] = alpha[i] * w_in[i, j]
-            to[H + I, i - first] = alpha[i] * (b_rec[i] if dynamics == BRAINPY else b_rec[i] + b_in[i])
+            to[H + I, i - first] = alpha[i] * (b_rec[i] if network.dynamics == BRAINPY else b_rec[i] + b_in[i])
             for b in range(ws.vecs.shape[1] // stride):
                 ws.vecs[0, b * stride + i] = 1 - alpha[i]
-                ws.vecs[1, b * stride + i] = scale[i] if noise_mode == MAKE_NOISE else 1
+                ws.vecs[1, b * stride + i] = network.scale[i] if make_noise else 1
         else:
             to[H + I, i - first] = b_out[i - H]
 
 
 @kernel
-def forward_chunk(
-    rows, x, normals, flat_x, flat_normals, words, z, wf, leak, gain, b0, x_start, inputs, noise, noise_mode, seed,
-    step, dynamics, states,
-):  # fmt: skip
-    """x_{s+1} = (1-a) x_s + noise_{s+1} + a c_{s+1}; r_s = max(x_s, 0); z_s; for trials b0 .. b0+m-1.  (F2-F5)
+def forward_chunk(rows, z, states, x, normals, words, wf, leak, gain, x_start, inputs, draw, dynamics, b0):
+    """x_{s+1} = (1-a) x_s + noise_{s+1} + a c_{s+1}; r_s = max(x_s, 0); z_s; for trials b0 .. b0+m-1.
 
     Writes rows (T+1, m stride), z (O, T, m) and, unless it is empty, states (T, B, H); x, normals (m, stride) are work.
     """
     T, I, H, O = inputs.shape[0], inputs.shape[2], x_start.size, z.shape[0]
     m, stride = x.shape
     lanes, zero = 64 // x.itemsize, x.dtype.type(0)
-    flat_rows, no, one = (
-        rows.reshape(rows.size),
-        np.int64(0),
-        np.int64(1),
-    )  # literals would have `product` compiled twice
+    flat_x, flat_normals, flat_rows = x.reshape(x.size), normals.reshape(x.size), rows.reshape(rows.size)
+    no, one = np.int64(0), np.int64(1)  # literals would have `product` compiled twice
     flat_normals[:] = zero
     flat_x[:] = zero
     for b in range(m):
         for i in range(H):
             x[b, i] = x_start[i]
-    for s in range(T + 1):
+    for s in range(T + 1):  # x is [x_s, z_{s-1}]
         if s > 1:
             for b in range(m):
                 for o in range(O):
@@ -376,31 +395,32 @@ def forward_chunk(
             for b in range(m):
                 for i in range(H):
                     states[s - 1, b0 + b, i] = x[b, i]
-        if s < T and noise_mode == MAKE_NOISE:
-            normal_rows(normals, words, b0, m, H, seed, step, s, dynamics == BRAINPY)
-        elif s < T and noise_mode == ARRAY_NOISE:
+        if s < T and draw.make:
+            normal_rows(normals, words, draw.seed, draw.step, s, dynamics == BRAINPY, b0, m, H)
+        elif s < T:
             for b in range(m):
                 for i in range(H):
-                    normals[b, i] = noise[s, b0 + b, i]
+                    normals[b, i] = draw.noise[s, b0 + b, i]
         for i in range(m * stride):
             v = flat_x[i]
             r = zero if v <= zero else v  # (F4)
             rows[s, i] = r
-            flat_x[i] = leak[i] * (r if dynamics == BRAINPY else v) + gain[i] * flat_normals[i]
+            flat_x[i] = leak[i] * (r if dynamics == BRAINPY else v) + gain[i] * flat_normals[i]  # (F3)
         for b in range(m):
             for i in range(I):
                 rows[s, b * stride + H + i] = inputs[s, b0 + b, i] if s < T else zero
             rows[s, b * stride + H + I] = 1
         row = s * m * stride
-        product(flat_x, no, stride, flat_rows, row, stride, one, wf, no, no, m, H + I + 1, (H + O + lanes - 1) // lanes)
+        vecs = (H + O + lanes - 1) // lanes
+        product(flat_x, no, stride, flat_rows, row, stride, one, wf, no, no, m, H + I + 1, vecs)  # (F2) (F5)
     for b in range(m):
         for o in range(O):
             z[o, T - 1, b] = x[b, H + o]
 
 
 @kernel
-def cross_entropy(z, soft, b0, m, labels, weights):
-    """L_c = sum_tb w nll(softmax(z), label), returned; z becomes dz = w (softmax - onehot).  (F6, F7, B1)"""
+def cross_entropy(z, soft, labels, weights, b0, m):
+    """sum_tb w nll(softmax(z), label), returned; z (O, T m) becomes dz. soft (5, T m) is work."""
     T, O = labels.shape[0], z.shape[0]
     n = T * m
     top, total, picked, label, weight = soft[0], soft[1], soft[2], soft[3], soft[4]
@@ -423,39 +443,41 @@ def cross_entropy(z, soft, b0, m, labels, weights):
             z[o, i] = e
             total[i] += e
     for i in range(n):
-        picked[i] = weight[i] * (log_(total[i]) + (top[i] - picked[i]))
+        picked[i] = weight[i] * (log_(total[i]) + (top[i] - picked[i]))  # (F6): w nll
         total[i] = weight[i] / total[i]
+    dz = z  # the same array, which now holds exp(z - top)
     for o in range(O):
         for i in range(n):
-            z[o, i] = z[o, i] * total[i] - (weight[i] if label[i] == o else 0.0)
+            # reverses nll = log sum_k exp(z_k) - z_label  (F6) (F7)
+            dz[o, i] = z[o, i] * total[i] - (weight[i] if label[i] == o else 0.0)  # (B1)
     loss = 0.0
     for i in range(n):
-        loss += picked[i]
+        loss += picked[i]  # (F7)
     return loss
 
 
 @kernel
-def squared_error(z, b0, targets, weights):
-    """L_c = sum_tb w / O sum_o (z - y)^2, returned; z (O, T, m) becomes dz = 2 w / O (z - y).  (F8, B12)"""
+def squared_error(z, targets, weights, b0):
+    """sum_tb w / O sum_o (z - y)^2, returned; z (O, T, m) becomes dz."""
     O, T, m = z.shape
-    loss = 0.0
+    dz, loss = z, 0.0  # dz is the same array
     for t in range(T):
         for b in range(m):
             w = np.float64(weights[t, b0 + b]) / O
             for o in range(O):
                 d = np.float64(z[o, t, b]) - targets[t, b0 + b, o]
-                loss += w * d * d
-                z[o, t, b] = 2 * w * d
+                loss += w * d * d  # (F8)
+                dz[o, t, b] = 2 * w * d  # (B12), reverses loss += w d^2  (F8)
     return loss
 
 
 @kernel
-def backward_chunk(dw, dx0, rows, errs, dx, dr, z, wb, leak, I, H, dynamics):
+def backward_chunk(dw, dx0, errs, dx, dr, rows, dz, wb, leak, I, H, dynamics):
     """dr_s = errs_s wb; dx_s = dr_s (x_s > 0) + (1-a) dx_{s+1}; dw += errs^T rows, a block of steps at a time.
 
     Writes dw (H+O, stride), without the factor a, and dx0 (H,); errs (block, m stride), dx and dr (m stride) are work.
     """
-    O, T, m = z.shape
+    O, T, m = dz.shape
     stride, block, n = dw.shape[1], errs.shape[0], dr.size
     lanes, zero = 64 // dr.itemsize, dr.dtype.type(0)
     flat_dw, flat_rows, flat_errs = dw.reshape(dw.size), rows.reshape(rows.size), errs.reshape(errs.size)
@@ -468,99 +490,98 @@ def backward_chunk(dw, dx0, rows, errs, dx, dr, z, wb, leak, I, H, dynamics):
         dx[i] = zero
         dr[i] = zero
         errs[slot, i] = zero
-    for s in range(T, -1, -1):
+    for s in range(T, -1, -1):  # dx is dx_{s+1}
         if s > 0:
             for b in range(m):
                 for o in range(O):
-                    errs[slot, b * stride + H + o] = z[o, s - 1, b]
-        product(
-            dr, no, stride, flat_errs, slot * n, stride, one, wb, no, no, m, H + O, (H + lanes - 1) // lanes
-        )  # (B2) (B3)
+                    errs[slot, b * stride + H + o] = dz[o, s - 1, b]
+        # reverses a c_{s+1}, z_s = rows_s wf  (F2) (F5): first for r_s, then for the weights
+        vecs = (H + lanes - 1) // lanes
+        product(dr, no, stride, flat_errs, slot * n, stride, one, wb, no, no, m, H + O, vecs)  # (B2) (B3)
         if slot == 0 or s == 0:
+            steps, vecs = (block - slot) * m, (H + I + lanes) // lanes
             product(
-                flat_dw, no, stride, flat_errs, slot * n, one, stride, flat_rows, s * n, stride, H + O,
-                (block - slot) * m, (H + I + lanes) // lanes,
+                flat_dw, no, stride, flat_errs, slot * n, one, stride, flat_rows, s * n, stride, H + O, steps, vecs
             )  # fmt: skip
         slot = slot - 1 if slot > 0 else block - 1
         for i in range(n):
-            keep = leak[i] * dx[i]
+            keep = leak[i] * dx[i]  # reverses x_{s+1} = (1-a) x_s + ...  (F3)
             if dynamics == BRAINPY:
-                v = dr[i] + keep if rows[s, i] > zero else zero  # (B4)
+                v = dr[i] + keep if rows[s, i] > zero else zero
             else:
-                v = (dr[i] if rows[s, i] > zero else zero) + keep
+                v = (dr[i] if rows[s, i] > zero else zero) + keep  # (B4), reverses r_s = max(x_s, 0)  (F4)
             dx[i] = v
             errs[slot, i] = v
             dr[i] = zero
     for i in range(H):
         v = dx[i]
         for b in range(1, m):
-            v += dx[b * stride + i]
+            v += dx[b * stride + i]  # (B11), reverses x_0 in every trial
         dx0[i] = v
 
 
 @kernel
-def chunk(
-    ws, c, x_start, inputs, labels, targets, weights, noise, noise_mode, seed, step_no, dynamics, squared, states,
-    rates, outputs,
-):  # fmt: skip
-    """All of chunk c: forward; then its loss and gradients or, if states is not empty, its states, rates and outputs.
+def chunk(ws, out, network, batch, draw, c):
+    """All of chunk c: forward; then its loss and gradients or, if out.states is not empty, states, rates and outputs.
 
     A function of its own: Numba's parfors drop stores to the arrays of a named tuple.
     """
-    (T, B, I), H, chunks, stride = inputs.shape, x_start.size, ws.dw.shape[0], ws.dw.shape[2]
-    block, O, b0 = ws.sizes[0], ws.sizes[1], c * B // chunks
+    (T, B, I), H = batch.inputs.shape, network.x_start.size
+    chunks, stride, O = ws.dw.shape[0], ws.dw.shape[2], ws.dw.shape[1] - H
+    b0 = c * B // chunks
     m = (c + 1) * B // chunks - b0
-    n = m * stride
+    n, block = m * stride, ws.errs.shape[1] // ws.x.shape[1]
     rows, errs = ws.rows[c, : (T + 1) * n].reshape((T + 1, n)), ws.errs[c, : block * n].reshape((block, n))
     x, normals, dr, leak, gain = ws.x[c, :n], ws.normals[c, :n], ws.dr[c, :n], ws.vecs[0, :n], ws.vecs[1, :n]
     flat_z = ws.z[c, : O * T * m]
     z = flat_z.reshape((O, T, m))
     forward_chunk(
-        rows, x.reshape((m, stride)), normals.reshape((m, stride)), x, normals, ws.words[c], z, ws.wf, leak, gain, b0,
-        x_start, inputs, noise, noise_mode, seed, step_no, dynamics, states,
+        rows, z, out.states, x.reshape((m, stride)), normals.reshape((m, stride)), ws.words[c], ws.wf, leak, gain,
+        network.x_start, batch.inputs, draw, network.dynamics, b0,
     )  # fmt: skip
-    if states.size > 0:
+    if out.states.size > 0:
         for t in range(T):
             for b in range(m):
                 for i in range(H):
-                    rates[t, b0 + b, i] = rows[t + 1, b * stride + i]
+                    out.rates[t, b0 + b, i] = rows[t + 1, b * stride + i]
                 for o in range(O):
-                    outputs[t, b0 + b, o] = z[o, t, b]
+                    out.outputs[t, b0 + b, o] = z[o, t, b]
         return
-    if squared:
-        ws.loss[c, 0] = squared_error(z, b0, targets, weights)
+    if batch.targets.size > 0:
+        ws.loss[c, 0] = squared_error(z, batch.targets, batch.weights, b0)
     else:
-        ws.loss[c, 0] = cross_entropy(flat_z.reshape((O, T * m)), ws.soft[c], b0, m, labels, weights)
-    backward_chunk(ws.dw[c], ws.dx0[c], rows, errs, x, dr, z, ws.wb, leak, I, H, dynamics)
+        ws.loss[c, 0] = cross_entropy(flat_z.reshape((O, T * m)), ws.soft[c], batch.labels, batch.weights, b0, m)
+    dx, dz = x, z  # the same arrays: the last state is not needed any more, and the loss has turned z into dz
+    backward_chunk(ws.dw[c], ws.dx0[c], errs, dx, dr, rows, dz, ws.wb, leak, I, H, network.dynamics)
 
 
 @kernel
-def gather_units(grads, dx_start, ws, lo, hi, params, mask, alpha, I, E, O, dynamics):
+def gather_units(out, ws, network, lo, hi, I, O):
     """Gradients of units (from H on: outputs) lo .. hi-1: the chunks added in order, then a and M sign(theta)."""
-    H, dw, dx0, zero = mask.shape[0], ws.dw, ws.dx0, params.dtype.type(0)
-    theta = split(params, I, H, E, O)[2]
-    w_in, b_in, w_rec, b_rec, w_out, b_out = split(grads, I, H, E, O)
+    mask, H, E, dw, dx0 = network.mask, network.mask.shape[0], network.n_exc, ws.dw, ws.dx0
+    theta, zero = split(network.params, I, H, E, O)[2], network.params.dtype.type(0)
+    w_in, b_in, w_rec, b_rec, w_out, b_out = split(out.grads, I, H, E, O)
     for i in range(lo, hi):
         for c in range(1, dw.shape[0]):
             for j in range(H + I + 1):
                 dw[0, i, j] += dw[c, i, j]
         if i >= H:
             for j in range(E):
-                w_out[i - H, j] = dw[0, i, j]  # (B9)
-            b_out[i - H] = dw[0, i, H + I]  # (B10)
+                w_out[i - H, j] = dw[0, i, j]  # (B9), reverses z = W_out r + ...  (F5)
+            b_out[i - H] = dw[0, i, H + I]  # (B10), reverses z = ... + b_out  (F5)
             continue
-        a = alpha[i]  # (B5)
+        a = network.alpha[i]  # (B5), reverses x = ... + a c  (F3)
         for j in range(H):
             v = a * dw[0, i, j] * mask[i, j]
-            w_rec[i, j] = v if theta[i, j] > zero else (-v if theta[i, j] < zero else zero)  # (B6)
+            w_rec[i, j] = v if theta[i, j] > zero else (-v if theta[i, j] < zero else zero)  # (B6): W_rec = |theta| M
         for j in range(I):
-            w_in[i, j] = a * dw[0, i, H + j]  # (B7)
-        b_rec[i] = a * dw[0, i, H + I]  # (B8)
-        b_in[i] = zero if dynamics == BRAINPY else b_rec[i]
+            w_in[i, j] = a * dw[0, i, H + j]  # (B7), reverses c = ... + W_in u  (F2)
+        b_rec[i] = a * dw[0, i, H + I]  # (B8), reverses c = ... + b_rec + b_in  (F2)
+        b_in[i] = zero if network.dynamics == BRAINPY else b_rec[i]
         v = dx0[0, i]
         for c in range(1, dx0.shape[0]):
             v += dx0[c, i]
-        dx_start[i] = v  # (B11)
+        out.dx_start[i] = v
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -579,19 +600,21 @@ def power(base, k):
 
 
 @inlined
-def adam_coefficients(real, k, lr, beta1, beta2, eps):
+def adam_coefficients(real, update):
     """lr / (1 - beta1^k), 1 / sqrt(1 - beta2^k), betas, 1 - betas, eps: from float64, rounded to the type `real`."""
-    step_size, root_correction = lr / (1 - power(beta1, k)), 1 / np.sqrt(1 - power(beta2, k))
+    beta1, beta2 = update.beta1, update.beta2
+    step_size, root_correction = update.lr / (1 - power(beta1, update.k)), 1 / np.sqrt(1 - power(beta2, update.k))
     return (
-        real(step_size), real(root_correction), real(beta1), real(1 - beta1), real(beta2), real(1 - beta2), real(eps)
+        real(step_size), real(root_correction), real(beta1), real(1 - beta1), real(beta2), real(1 - beta2),
+        real(update.eps),
     )  # fmt: skip
 
 
 @kernel
-def adam_range(p, g, m, v, coefficients, lo, hi):
-    """Algorithm 1 of Kingma & Ba (2015) on elements lo .. hi-1."""
+def adam_range(p, m, v, g, coefficients, lo, hi):
+    """Algorithm 1 of Kingma & Ba (2015) on elements lo .. hi-1 of the parameters p, with the gradient g."""
     step_size, root_correction, beta1, one_beta1, beta2, one_beta2, eps = coefficients
-    p, g, m, v = p[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi]
+    p, m, v, g = p[lo:hi], m[lo:hi], v[lo:hi], g[lo:hi]
     for i in range(hi - lo):
         m[i] = beta1 * m[i] + one_beta1 * g[i]
         v[i] = beta2 * v[i] + one_beta2 * (g[i] * g[i])
@@ -599,20 +622,20 @@ def adam_range(p, g, m, v, coefficients, lo, hi):
 
 
 @kernel
-def adam_units(p, g, m, v, coefficients, lo, hi, I, H, E, O):
+def adam_units(p, m, v, g, coefficients, lo, hi, I, H, E, O):
     """The update of what belongs to units (from H on: outputs) lo .. hi-1: a range of each array in the flat buffer."""
     top, end = min(hi, H), H * (I + H + 2) + O * (E + 1)
     if lo < H:
         start = 0
         for size in (I, 1, H, 1):  # w_in, b_in, w_rec, b_rec
-            adam_range(p, g, m, v, coefficients, start + lo * size, start + top * size)
+            adam_range(p, m, v, g, coefficients, start + lo * size, start + top * size)
             start += H * size
         if p.size > end:
-            adam_range(p, g, m, v, coefficients, end + lo, end + top)
+            adam_range(p, m, v, g, coefficients, end + lo, end + top)
     if hi > H:
         bottom, start = max(lo, H) - H, H * (I + H + 2)
         for size in (E, 1):  # w_out, b_out
-            adam_range(p, g, m, v, coefficients, start + bottom * size, start + (hi - H) * size)
+            adam_range(p, m, v, g, coefficients, start + bottom * size, start + (hi - H) * size)
             start += O * size
 
 
@@ -630,47 +653,6 @@ def chunk_count(n_batch, n_hidden):
     return -(-n_batch // min(size, max(4, -(-n_batch // 2))))
 
 
-def make_workspace(n_time, n_batch, n_in, n_hidden, n_out, n_exc, dtype):
-    """Every array that a step needs, padded, zeroed and aligned to 64 bytes. It may be used for one step at a time."""
-    dtype = np.dtype(dtype)
-    lanes = 64 // dtype.itemsize
-    chunks = chunk_count(n_batch, n_hidden)
-    size = -(-n_batch // chunks)
-    block = -(-BLOCK // size)
-
-    def up(n, to=lanes):
-        return -(-n // to) * to
-
-    def zeros(*shape, kind=dtype):
-        count = int(np.prod(shape))
-        raw = np.zeros(count + 64, kind)
-        skip = (-raw.ctypes.data % 64) // raw.itemsize
-        return raw[skip : skip + count].reshape(shape)
-
-    n_rows, n_errs = n_hidden + n_in + 1, n_hidden + n_out
-    stride = max(up(n_rows), up(n_errs), up(n_hidden, 32))
-    if stride * dtype.itemsize % 512 == 0:  # such rows would share few sets of the L1 cache
-        stride += lanes
-    row = size * stride
-    return Workspace(
-        wf=zeros(n_rows * up(n_errs)),
-        wb=zeros(n_errs * up(n_hidden)),
-        vecs=zeros(2, row),
-        rows=zeros(chunks, (n_time + 1) * row),
-        x=zeros(chunks, row),
-        errs=zeros(chunks, block * row),
-        dr=zeros(chunks, row),
-        z=zeros(chunks, n_out * n_time * size),
-        soft=zeros(chunks, 5, n_time * size, kind=np.float64),
-        words=zeros(chunks, size, up(n_hidden, 64), kind=np.uint32),
-        normals=zeros(chunks, row),
-        dw=zeros(chunks, n_errs, stride),
-        dx0=zeros(chunks, up(n_hidden)),
-        loss=zeros(chunks, 8, kind=np.float64),
-        sizes=np.array([block, n_out]),
-    )
-
-
 @kernel
 def total(loss):
     """The sum of the chunks' losses, in order."""
@@ -681,46 +663,37 @@ def total(loss):
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def step(
-    grads, dx_start, ws, params, x_start, mask, alpha, inputs, labels, targets, weights, scale, noise, noise_mode,
-    seed, step_no, n_exc, dynamics, squared, m, v, k, lr, beta1, beta2, eps, states, rates, outputs,
-):  # fmt: skip
+def step(out, ws, network, batch, draw, update):
     """A training step, its gradients alone, or its forward pass alone; returns the loss.
 
-    grads, params are flat: w_in b_in w_rec b_rec w_out b_out and x0, if it is trained. x_start (H,) is x_0, dx_start
-    (H,) its gradient, out. mask (H, H), alpha (H,), inputs (T, B, I), labels (T, B) or targets (T, B, O), weights
-    (T, B), scale (H,), noise (T, B, H) if noise_mode says so. Adam's moments m, v are like params; empty: no update,
-    nor is there one where the loss is not finite. If states is not empty, the forward pass alone is done, and states,
-    rates (T, B, H) and outputs (T, B, O) are out.
+    Without moments in `update`, or where the loss is not finite, there is no update. If out.states is not empty, the
+    forward pass alone is done, into states, rates and outputs; else the gradients, into grads and dx_start.
     In parallel: vectors of units, then chunks, then vectors of units; each array has one writer. One loop over these
     phases, as each parallel loop in the source takes seconds to compile.
     """
-    I, H, chunks, lanes = inputs.shape[2], mask.shape[0], ws.dw.shape[0], 64 // params.itemsize
-    O = ws.sizes[1]
+    I, H, params, chunks = batch.inputs.shape[2], network.mask.shape[0], network.params, ws.dw.shape[0]
+    O, lanes = ws.dw.shape[1] - H, 64 // params.itemsize
     groups = (H + O + lanes - 1) // lanes
-    coefficients = adam_coefficients(params.dtype.type, k, lr, beta1, beta2, eps)
-    for phase in range(2 if states.size > 0 else 3):
+    coefficients = adam_coefficients(params.dtype.type, update)
+    for phase in range(2 if out.states.size > 0 else 3):
         n = chunks if phase == 1 else groups
         for index in prange(n):
             q = np.int64(index)  # unsigned in a compiled prange: all below would be compiled for both
             if phase == 0:
-                pack_units(ws, q, params, mask, alpha, scale, noise_mode, I, n_exc, O, dynamics)
+                pack_units(ws, network, draw.make, q, I, O)
             elif phase == 1:
-                chunk(
-                    ws, q, x_start, inputs, labels, targets, weights, noise, noise_mode, seed, step_no, dynamics,
-                    squared, states, rates, outputs,
-                )  # fmt: skip
+                chunk(ws, out, network, batch, draw, q)
             else:
                 lo, hi = q * lanes, min(q * lanes + lanes, H + O)
-                gather_units(grads, dx_start, ws, lo, hi, params, mask, alpha, I, n_exc, O, dynamics)
-                if m.size > 0 and np.isfinite(total(ws.loss)):
-                    adam_units(params, grads, m, v, coefficients, lo, hi, I, H, n_exc, O)
+                gather_units(out, ws, network, lo, hi, I, O)
+                if update.m.size > 0 and np.isfinite(total(ws.loss)):
+                    adam_units(params, update.m, update.v, out.grads, coefficients, lo, hi, I, H, network.n_exc, O)
     return total(ws.loss)
 
 
 @kernel
-def noise_row(out, normals, words, scale, t, b, seed, step, shared):
-    normal_rows(normals.reshape((1, normals.size)), words, b, 1, scale.size, seed, step, t, shared)
+def noise_row(out, normals, words, scale, seed, step, shared, t, b):
+    normal_rows(normals.reshape((1, normals.size)), words, seed, step, t, shared, b, 1, scale.size)
     for i in range(scale.size):
         out[t, b, i] = scale[i] * normals[i]
 
@@ -733,15 +706,15 @@ def noise_fill(out, normals, words, scale, seed, step, shared):
     """
     for t in prange(out.shape[0]):
         for b in range(out.shape[1]):
-            noise_row(out, normals[t], words[t], scale, t, b, seed, step, shared)
+            noise_row(out, normals[t], words[t], scale, seed, step, shared, t, b)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def adam(p, g, m, v, k, lr, beta1, beta2, eps):
-    """Update k (from 1) of Adam, in place on flat buffers."""
-    coefficients = adam_coefficients(p.dtype.type, k, lr, beta1, beta2, eps)
+def adam(p, update, g):
+    """An update of Adam, in place on the flat buffer p and the moments of `update`; g is the gradient."""
+    m, v, coefficients = update.m, update.v, adam_coefficients(p.dtype.type, update)
     for q in prange((p.size + 8191) // 8192):
-        adam_range(p, g, m, v, coefficients, q * 8192, min(p.size, q * 8192 + 8192))
+        adam_range(p, m, v, g, coefficients, q * 8192, min(p.size, q * 8192 + 8192))
 
 
 @njit(cache=True)

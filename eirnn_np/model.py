@@ -1,15 +1,18 @@
 """Public forward pass, loss and gradients, and noise: the layer that checks what a user passes.
 
-Everything is checked here and nowhere below; then the work goes to reference.py ("numpy") or kernels.py
-("numba"). Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs.
+Everything is checked here and nowhere below; then the work goes to reference.py ("numpy") or compiled.py ("numba").
+Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs.
 """
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from . import kernels, reference, threads
+from .checks import check_array, check_choice, check_dtype, check_integer
+from .compiled import KernelModel, kernel_array, make_workspace
+from .config import ModelConfig
 from .noise import seed_key
-from .params import ModelConfig, Params, check_choice, check_dtype, check_params, real_array, sign_mask
+from .params import Params, check_params
 from .reference import Trajectory
 
 BACKENDS = ("numba", "numpy")
@@ -49,7 +52,8 @@ def forward(
     states, rates = np.empty((2, T, B, H), params.dtype)
     outputs = np.empty((T, B, config.n_out), params.dtype)
     model = KernelModel(config, params.dtype)
-    model.run(states, rates, outputs, make_workspace(config, T, B, params.dtype), params, inputs, noise)
+    workspace = make_workspace(config, T, B, params.dtype)
+    model.forward(states, rates, outputs, workspace, params, inputs, model.noise_given(noise))
     return Trajectory(states, rates, outputs)
 
 
@@ -71,8 +75,7 @@ def loss_and_grads(
     labels : (T, B) integers in 0 .. O-1, or (T, B, O) real targets
         The second for ``config.loss == "squared_error"``.
     weights : (T, B) array, optional
-        Weight of each time step of each trial, 0 or more; the loss is divided by their sum. None weighs
-        all alike.
+        Weight of each time step of each trial, 0 or more; the loss is divided by their sum. None weighs all alike.
 
     Returns
     -------
@@ -95,7 +98,8 @@ def loss_and_grads(
     grads = Params.like(config, params.dtype)
     workspace = make_workspace(config, inputs.shape[0], inputs.shape[1], params.dtype)
     model = KernelModel(config, params.dtype)
-    return model.loss_and_grads(grads, workspace, params, inputs, labels, weights, noise=noise), grads
+    draw = model.noise_given(noise)
+    return model.loss_and_grads(grads, workspace, params, inputs, labels, weights, draw), grads
 
 
 def recurrent_noise(
@@ -108,10 +112,9 @@ def recurrent_noise(
 ) -> np.ndarray:
     """The recurrent noise of one training step, (T, B, H), scaled by sqrt(2 alpha) sigma_rec.
 
-    A pure function of its arguments: each number depends on (seed, step, time, trial, unit) alone, so any
-    part of a larger array is the same. Both dtypes scale the same float32 normals. With
-    dynamics="brainpy" all trials share the numbers of trial 0.
-    Philox4x32-10 (Salmon et al. 2011) and Box-Muller; noise.py has it in plain NumPy.
+    A pure function of its arguments: each number depends on (seed, step, time, trial, unit) alone, so any part of a
+    larger array is the same. Both dtypes scale the same float32 normals. With dynamics="brainpy" all trials share the
+    numbers of trial 0. Philox4x32-10 (Salmon et al. 2011) and Box-Muller; noise.py has it in plain NumPy.
 
     Raises
     ------
@@ -120,8 +123,7 @@ def recurrent_noise(
     """
     seed_key(seed)
     for name, value, low in (("step", step, 0), ("n_time", n_time, 1), ("n_batch", n_batch, 1)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value < 2**32:
-            raise ValueError(f"{name} must be an integer from {low} to 2**32 - 1, found {value!r}")
+        check_integer(name, value, low, 2**32 - 1)
     out = np.empty((int(n_time), int(n_batch), config.n_hidden), check_dtype(dtype))
     words = np.empty((len(out), 1, -(-config.n_hidden // 64) * 64), np.uint32)
     scale = config.noise_scale.astype(out.dtype)
@@ -135,8 +137,8 @@ def check_targets(config, labels, shape, dtype):
     """Labels (T, B) int64, or targets (T, B, O) for the squared error; ValueError if they do not fit."""
     T, B, _ = shape
     if config.loss == "squared_error":
-        return kernel_array(real_array("labels", labels, (T, B, config.n_out), dtype))
-    labels = real_array("labels", labels, (T, B))
+        return kernel_array(check_array("labels", labels, (T, B, config.n_out), dtype))
+    labels = check_array("labels", labels, (T, B))
     if labels.dtype.kind not in "iub":
         raise ValueError(f"labels must be integers, found dtype {labels.dtype}")
     wrong = (labels < 0) | (labels >= config.n_out)
@@ -151,7 +153,7 @@ def check_weights(weights, shape, dtype):
     T, B, _ = shape
     if weights is None:
         return np.full((T, B), 1 / (T * B), dtype)
-    weights = real_array("weights", weights, (T, B), np.float64)
+    weights = check_array("weights", weights, (T, B), np.float64)
     if (weights < 0).any() or not 0 < weights.sum() < np.inf:
         raise ValueError("weights must be 0 or more and not all 0")
     return (weights / weights.sum()).astype(dtype, order="C")
@@ -159,18 +161,14 @@ def check_weights(weights, shape, dtype):
 
 def check_inputs(config, inputs, dtype):
     """Inputs (T, B, I), T and B at least 1, C-contiguous in `dtype`."""
-    inputs = kernel_array(real_array("inputs", inputs, (None, None, config.n_in), dtype))
+    inputs = kernel_array(check_array("inputs", inputs, (None, None, config.n_in), dtype))
     if inputs.size == 0:
         raise ValueError(f"inputs must hold at least one time step and one trial, found shape {inputs.shape}")
     return inputs
 
 
-def kernel_array(array):
-    """In C order and writeable, by a copy if need be: Numba compiles anew for each other kind of array."""
-    return np.require(array, requirements=("C_CONTIGUOUS", "WRITEABLE", "ALIGNED"))
-
-
 def check_run(config, params, inputs, noise, backend):
+    """params, inputs and noise as both backends take them; noise is zeros where there is none."""
     check_choice("backend", backend, BACKENDS)
     check_params(config, params)
     if not params.flat.flags.carray:
@@ -179,60 +177,4 @@ def check_run(config, params, inputs, noise, backend):
     shape = (*inputs.shape[:2], config.n_hidden)
     if noise is None:
         return params, inputs, np.zeros(shape, params.dtype)
-    return params, inputs, kernel_array(real_array("noise", noise, shape, params.dtype))
-
-
-def make_workspace(config, n_time, n_batch, dtype):
-    """All arrays of a training step on batches (T, B); for one step at a time."""
-    return kernels.make_workspace(
-        n_time, n_batch, config.n_in, config.n_hidden, config.n_out, config.n_exc, np.dtype(dtype)
-    )
-
-
-class KernelModel:
-    """A configuration in the form that the kernels take: made once, used for many steps. Checks nothing.
-
-    Arrays must be as `kernel_array` makes them, those of Params too.
-    """
-
-    def __init__(self, config, dtype):
-        self.mask, self.alpha = sign_mask(config).astype(dtype), config.alpha.astype(dtype)
-        self.scale = config.noise_scale.astype(dtype)
-        self.squared = config.loss == "squared_error"
-        self.n_exc = config.n_exc
-        self.dynamics = kernels.BRAINPY if config.dynamics == "brainpy" else kernels.SONG
-        self.no_labels, self.no_targets = np.zeros((1, 1), np.int64), np.zeros((1, 1, 1), dtype)
-        self.x0, self.dx0 = np.zeros((2, config.n_hidden), dtype)
-        self.nothing, self.no_states = np.zeros(0, dtype), np.zeros((0, 0, 0), dtype)
-        self.no_weights = np.zeros((1, 1), dtype)
-
-    def run(self, states, rates, outputs, workspace, params, inputs, noise):
-        """Forward pass into states, rates (T, B, H) and outputs (T, B, O)."""
-        with threads.launch():
-            kernels.step(
-                self.nothing, self.dx0, workspace, params.flat, self._start(params), self.mask, self.alpha,
-                inputs, self.no_labels, self.no_targets, self.no_weights, self.scale, noise, kernels.ARRAY_NOISE,
-                np.uint64(0), 0, self.n_exc, self.dynamics, self.squared, self.nothing, self.nothing, 0, 0.0, 0.0, 0.0,
-                0.0, states, rates, outputs,
-            )  # fmt: skip
-
-    def loss_and_grads(
-        self, grads, workspace, params, inputs, labels, weights, *, noise=None, seed=0, step=0, adam=None
-    ):
-        """Loss, and gradients into `grads`. Without a `noise` array it is made where it is used, from (seed, step).
-
-        With `adam`, an `Adam.next_update`, the parameters are updated too, unless the loss is not finite.
-        """
-        labels, targets = (self.no_labels, labels) if self.squared else (labels, self.no_targets)
-        mode = kernels.MAKE_NOISE if noise is None else kernels.ARRAY_NOISE
-        update = (self.nothing, self.nothing, 0, 0.0, 0.0, 0.0, 0.0) if adam is None else adam
-        with threads.launch():
-            return kernels.step(
-                grads.flat, self.dx0 if grads.x0 is None else grads.x0, workspace, kernel_array(params.flat),
-                self._start(params), self.mask, self.alpha, inputs, labels, targets, weights, self.scale,
-                self.no_targets if noise is None else noise, mode, np.uint64(seed), step, self.n_exc, self.dynamics,
-                self.squared, *update, self.no_states, self.no_states, self.no_states,
-            )  # fmt: skip
-
-    def _start(self, params):
-        return self.x0 if params.x0 is None else params.x0
+    return params, inputs, kernel_array(check_array("noise", noise, shape, params.dtype))

@@ -1,12 +1,14 @@
 """Random numbers as a pure function of a counter: Philox4x32-10 and Box-Muller in plain NumPy.
 
-The readable truth beside the generator in kernels.py, and equal to it to the bit. Imports numpy only.
+The readable truth beside the generator in kernels.py, and equal to it to the bit.
 A draw depends on (seed, step, time, trial, unit) and on nothing else: not on the number of threads,
 not on what was drawn before. So a checkpoint holds no generator state.
 Sources: Salmon et al. (2011), SC'11, "Parallel random numbers: as easy as 1, 2, 3"; Box & Muller (1958).
 """
 
 import numpy as np
+
+from .checks import check_integer
 
 PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 PHILOX_WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -45,9 +47,8 @@ def philox4x32(counter, key):
 
 def seed_key(seed, stream=0):
     """The two words of the key of a seed in 0 .. 2**64 - 1; ValueError for any other."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be an integer from 0 to 2**64 - 1, found {seed!r}")
-    return int(seed) & 0xFFFFFFFF, (int(seed) >> 32) ^ stream
+    seed = check_integer("seed", seed, 0, 2**64 - 1)
+    return seed & 0xFFFFFFFF, (seed >> 32) ^ stream
 
 
 def uniforms(seed, stream, n):

@@ -1,26 +1,20 @@
-"""What a network is: its configuration, its parameters, how they start, and their files.
+"""The trained numbers of a network: one buffer with named views, how they start, their files and state_dicts.
 
-Imports numpy and safetensors, and noise.py for the generator. Knows nothing of training. Loading a
-file never executes anything: safetensors and JSON only.
 Shapes: I inputs, H units, E excitatory units, O outputs; weights are [to, from].
 """
 
-import contextlib
-import json
 import math
 import os
-import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .noise import INIT_STREAM, MASK_STREAM, uniforms
-
-DYNAMICS = ("song2016", "brainpy")
-LOSSES = ("cross_entropy", "squared_error")
+from .checks import check_array, check_dtype, check_float
+from .config import ModelConfig, sign_mask
+from .files import load_tensors, save_tensors
+from .noise import INIT_STREAM, uniforms
 
 # Our attribute -> key in the state_dict of the PyTorch original (gyyang/nn-brain, EI_RNN.ipynb).
 STATE_DICT_KEYS = {
@@ -32,177 +26,33 @@ STATE_DICT_KEYS = {
     "b_out": "fc.bias",
     "x0": "rnn.x0",  # only in networks with a trained initial state; the original has none
 }
-_METADATA_KEY = "eirnn_np"
 MASK_KEY = "mask"
+MASK_KEYS = ("rnn.h2h.mask",)  # where a copy of the original has registered its mask as a buffer
 
 
-@dataclass(frozen=True, eq=False)
-class ModelConfig:
-    """Everything that fixes the equations of a network: (F1)-(F5) of docs/derivation.md, Song et al. (2016).
+def _parameter(name: str) -> property:
+    """A parameter of Params by its name: reading gives the view on the flat buffer, assigning writes into it."""
 
-    Parameters
-    ----------
-    n_in, n_hidden, n_out : int
-        I inputs, H recurrent units, O outputs; all at least 1.
-    dt : float
-        Time step, ms.
-    tau : float or sequence of H floats
-        Time constant of the units, ms; ``alpha = dt / tau`` must lie in (0, 1].
-    e_ratio : float
-        Share of excitatory units, in (0, 1): ``E = int(e_ratio * H)`` must be at least 1.
-    sigma_rec : float
-        Standard deviation of the recurrent noise before its scaling by ``sqrt(2 alpha)``.
-    dynamics : {"song2016", "brainpy"}
-        The paper's equations, or the BrainPy tutorial's variant of them (docs/derivation.md, section 7).
-    loss : {"cross_entropy", "squared_error"}
-        On int labels (T, B), or on real targets (T, B, O).
-    train_x0 : bool
-        Make the initial state x_0 a trained vector (H,) instead of 0.
-    mask : (H, H) array of float, optional
-        M of eq. (F1), ``[to, from]``: any real matrix. By default `sign_mask`: +1 for excitatory, -1 for
-        inhibitory columns, 0 on the diagonal.
+    def read(self) -> np.ndarray:
+        return self._views[name]
 
-    Raises
-    ------
-    ValueError
-        Names the argument, what was expected and what was found.
-    """
+    def write(self, value) -> None:
+        _write_into(self._views[name], name, value)
 
-    n_in: int = 3
-    n_hidden: int = 50
-    n_out: int = 3
-    dt: float = 20.0
-    tau: float | tuple = 100.0
-    e_ratio: float = 0.8
-    sigma_rec: float = 0.15
-    dynamics: str = "song2016"
-    loss: str = "cross_entropy"
-    train_x0: bool = False
-    mask: np.ndarray | None = None
-
-    def __post_init__(self):
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731  (frozen)
-        for name in ("n_in", "n_hidden", "n_out"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 2**24:
-                raise ValueError(f"{name} must be a positive integer, found {value!r}")
-            put(name, int(value))
-        for name in ("dt", "e_ratio", "sigma_rec"):
-            put(name, finite_float(name, getattr(self, name)))
-        if not 0 < self.e_ratio < 1:
-            raise ValueError(f"e_ratio must lie between 0 and 1 (both excluded), found {self.e_ratio!r}")
-        if self.n_exc < 1:
-            raise ValueError(
-                f"e_ratio * n_hidden must leave at least one excitatory unit, found int({self.e_ratio} * "
-                f"{self.n_hidden}) = 0"
-            )
-        if self.sigma_rec < 0:
-            raise ValueError(f"sigma_rec must be 0 or more, found {self.sigma_rec!r}")
-        if isinstance(self.tau, list | tuple) or (isinstance(self.tau, np.ndarray) and self.tau.ndim):
-            put("tau", tuple(real_array("tau", self.tau, (self.n_hidden,), np.float64).tolist()))
-        else:
-            put("tau", finite_float("tau", self.tau))
-        if self.dt <= 0 or np.min(self.tau) < self.dt:
-            raise ValueError(f"dt must be above 0 and at most tau, found dt {self.dt} ms, tau {np.min(self.tau)} ms")
-        for name, allowed in (("dynamics", DYNAMICS), ("loss", LOSSES)):
-            check_choice(name, getattr(self, name), allowed)
-        if not isinstance(self.train_x0, bool | np.bool_):
-            raise ValueError(f"train_x0 must be True or False, found {self.train_x0!r}")
-        if self.mask is not None:
-            mask = real_array("mask", self.mask, (self.n_hidden, self.n_hidden)).astype(np.float64)
-            mask.flags.writeable = False
-            put("mask", mask)
-
-    @property
-    def n_exc(self) -> int:
-        """E, the number of excitatory units: they come first."""
-        return int(self.e_ratio * self.n_hidden)
-
-    @property
-    def alpha(self) -> np.ndarray:
-        """dt / tau for each unit, (H,) float64."""
-        return np.full(self.n_hidden, self.dt) / np.asarray(self.tau)
-
-    @property
-    def noise_scale(self) -> np.ndarray:
-        """sqrt(2 alpha) sigma_rec for each unit, (H,) float64."""
-        return np.sqrt(2 * self.alpha) * self.sigma_rec
-
-    def to_dict(self) -> dict:
-        """Plain values for JSON; the mask, which can be large, is not among them."""
-        d = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "mask"}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in d.items()}
-
-    @classmethod
-    def from_dict(cls, d, mask=None) -> "ModelConfig":
-        known = {f.name for f in fields(cls)} - {"mask"}
-        if not isinstance(d, dict) or not set(d) <= known:
-            found = sorted(set(d) - known) if isinstance(d, dict) else type(d).__name__
-            raise ValueError(f"model configuration: expected the fields {sorted(known)}, found {found}")
-        return cls(**d, mask=mask)
-
-    def __eq__(self, other):
-        if not isinstance(other, ModelConfig):
-            return NotImplemented
-        return self.to_dict() == other.to_dict() and np.array_equal(sign_mask(self), sign_mask(other))
-
-    __hash__ = None  # type: ignore[assignment]
+    return property(read, write)
 
 
-def sign_mask(config: ModelConfig) -> np.ndarray:
-    """M of eq. (F1), (H, H) float64: the configuration's own mask, or else signs by cell type.
-
-    In "song2016" the sign goes with the column, the presynaptic unit (Dale's principle); in "brainpy"
-    with the row, as in that tutorial. The diagonal is 0.
-    """
-    if config.mask is not None:
-        return config.mask
-    signs = np.where(np.arange(config.n_hidden) < config.n_exc, 1.0, -1.0)
-    mask = np.tile(signs, (config.n_hidden, 1))
-    if config.dynamics == "brainpy":
-        mask = mask.T.copy()
-    np.fill_diagonal(mask, 0.0)
-    return mask
-
-
-def sparse_mask(config: ModelConfig, p: float, seed: int = 0) -> np.ndarray:
-    """`sign_mask` in which each connection is kept with probability `p`, by a draw of its own; (H, H).
-
-    Raises ValueError for p outside [0, 1].
-    """
-    if not 0 <= finite_float("p", p) <= 1:
-        raise ValueError(f"p must lie between 0 and 1, found {p!r}")
-    H = config.n_hidden
-    return sign_mask(config) * (uniforms(seed, MASK_STREAM, H * H).reshape(H, H) < p)
-
-
-def block_mask(config: ModelConfig, areas: np.ndarray, connections: np.ndarray) -> np.ndarray:
-    """`sign_mask` scaled block by block, for networks of several areas; (H, H).
-
-    Parameters
-    ----------
-    areas : (H,) integers
-        The area 0 .. A-1 of each unit. The first E units are the excitatory ones, whatever their area.
-    connections : (A, A) array
-        Factor for each pair of areas, ``[to, from]``; 0 for no connection.
-
-    Raises
-    ------
-    ValueError
-        If the shapes or the numbers of the areas do not fit.
-    """
-    areas = real_array("areas", areas, (config.n_hidden,))
-    connections = real_array("connections", connections, (None, None), np.float64)
-    n = connections.shape[0]
-    if connections.shape != (n, n):
-        raise ValueError(f"connections must be square, found {connections.shape}")
-    if areas.dtype.kind not in "iu" or areas.min() < 0 or areas.max() >= n:
-        raise ValueError(f"areas must be integers in 0 .. {n - 1}, found {areas.min()} .. {areas.max()}")
-    return sign_mask(config) * connections[np.ix_(areas, areas)]
+def _write_into(view, name, value):
+    """Copy an array of the view's shape, or one number, into it."""
+    one = isinstance(value, int | float | np.number)
+    view[...] = check_float(name, value) if one else check_array(name, value, view.shape)
 
 
 class Params:
     """The trained numbers of one network: named arrays that are views on one flat buffer.
+
+    There is one truth for each number. ``params.w_out = array`` copies into the view; copies, deep copies and pickles
+    have a buffer of their own, and their arrays are views on it.
 
     Attributes
     ----------
@@ -211,16 +61,19 @@ class Params:
     w_in, b_in, w_rec, b_rec, w_out, b_out, x0 : arrays
         (H, I), (H,), (H, H), (H,), (O, E), (O,), and (H,) or None. ``w_rec`` is the raw theta: its
         absolute value and the mask are taken in use (F1).
+    shapes : mapping
+        Name to shape, in the order of the buffer.
+
+    Raises
+    ------
+    ValueError
+        A buffer of another size or dtype than is asked for; an assigned array of another shape.
     """
 
-    flat: np.ndarray
-    w_in: np.ndarray
-    b_in: np.ndarray
-    w_rec: np.ndarray
-    b_rec: np.ndarray
-    w_out: np.ndarray
-    b_out: np.ndarray
-    x0: np.ndarray | None
+    __slots__ = ("__weakref__", "_flat", "_views", "shapes")
+
+    w_in, b_in, w_rec, b_rec = (_parameter(name) for name in ("w_in", "b_in", "w_rec", "b_rec"))
+    w_out, b_out = _parameter("w_out"), _parameter("b_out")
 
     def __init__(
         self,
@@ -232,18 +85,37 @@ class Params:
         with_x0: bool = False,
         flat: np.ndarray | None = None,
     ) -> None:
-        shapes = _shapes(n_in, n_hidden, n_out, n_exc, with_x0)
+        shapes = parameter_shapes(n_in, n_hidden, n_out, n_exc, with_x0)
         size = sum(math.prod(shape) for shape in shapes.values())
         if flat is None:
             flat = np.zeros(size, check_dtype(dtype))
-        elif flat.shape != (size,):
-            raise ValueError(f"flat must have shape ({size},), found {flat.shape}")
-        self.flat, self.shapes, self.x0 = flat, shapes, None
+        elif not isinstance(flat, np.ndarray) or flat.shape != (size,):
+            raise ValueError(f"flat must have shape ({size},), found {np.shape(flat)}")
+        check_dtype(flat.dtype)
+        self._flat, self._views, self.shapes = flat, {}, MappingProxyType(shapes)
         start = 0
         for name, shape in shapes.items():
             stop = start + math.prod(shape)
-            setattr(self, name, flat[start:stop].reshape(shape))
+            self._views[name] = flat[start:stop].reshape(shape)
             start = stop
+
+    @property
+    def flat(self) -> np.ndarray:
+        return self._flat
+
+    @flat.setter
+    def flat(self, value) -> None:
+        _write_into(self._flat, "flat", value)
+
+    @property
+    def x0(self) -> np.ndarray | None:
+        return self._views.get("x0")
+
+    @x0.setter
+    def x0(self, value) -> None:
+        if "x0" not in self._views:
+            raise ValueError("x0 is no parameter of this network: its configuration has train_x0=False")
+        _write_into(self._views["x0"], "x0", value)
 
     @classmethod
     def like(cls, config: ModelConfig, dtype: DTypeLike = "float32", flat: np.ndarray | None = None) -> "Params":
@@ -262,9 +134,16 @@ class Params:
         return self.astype(self.dtype)
 
     def astype(self, dtype: DTypeLike) -> "Params":
-        H, I = self.w_in.shape
-        O, E = self.w_out.shape
-        return Params(I, H, O, E, with_x0=self.x0 is not None, flat=self.flat.astype(check_dtype(dtype)))
+        return Params(**self._sizes(), flat=self.flat.astype(check_dtype(dtype)))
+
+    __copy__ = copy
+
+    def __reduce__(self):  # for pickle and deepcopy: the sizes and the buffer, from which the views are made anew
+        return _of_buffer, (self._sizes(), self.flat)
+
+    def _sizes(self):
+        (H, I), (O, E) = self.w_in.shape, self.w_out.shape
+        return {"n_in": I, "n_hidden": H, "n_out": O, "n_exc": E, "with_x0": self.x0 is not None}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the arrays under the PyTorch original's keys."""
@@ -272,26 +151,100 @@ class Params:
 
     @classmethod
     def from_state_dict(cls, d: Mapping[str, np.ndarray]) -> "Params":
-        """Read arrays (or tensors) under the PyTorch original's keys; sizes come from the shapes.
+        """Read arrays or torch tensors under the PyTorch original's keys; sizes come from the shapes.
 
-        Raises ValueError for a key that is missing or unknown, and for shapes that do not fit.
+        Tensors may require grad and lie on any device; half precision becomes float32; the prefixes of DataParallel and
+        torch.compile are taken off. A mask (`MASK_KEYS`) is no parameter: `from_state_dict` of the package reads both.
+
+        Raises ValueError for a key that is missing or unknown, for shapes that do not fit, and for a mask that is not
+        the one that the shapes imply.
         """
-        missing = [k for name, k in STATE_DICT_KEYS.items() if k not in d and name != "x0"]
-        unknown = sorted(set(d) - set(STATE_DICT_KEYS.values()))
-        if missing or unknown:
-            raise ValueError(f"state_dict: missing keys {missing}, unknown keys {unknown}")
-        arrays = {name: np.asarray(d[k]) for name, k in STATE_DICT_KEYS.items() if k in d}
-        if arrays["w_in"].ndim != 2 or arrays["w_out"].ndim != 2:
-            raise ValueError("state_dict: rnn.input2h.weight and fc.weight must be matrices")
-        (H, I), (O, E) = arrays["w_in"].shape, arrays["w_out"].shape
-        dtype = check_dtype(np.result_type(*arrays.values()))
-        params = cls(I, H, O, E, dtype, with_x0="x0" in arrays)
-        for name, view in params.items():
-            view[...] = real_array(STATE_DICT_KEYS[name], arrays[name], view.shape)
+        params, mask = _read_state_dict(d)
+        if mask is not None:
+            (H, I), (O, E) = params.w_in.shape, params.w_out.shape
+            if not np.array_equal(mask, sign_mask(ModelConfig(I, H, O, n_exc=E))):
+                raise ValueError(
+                    f"state_dict: its mask {MASK_KEYS[0]} is not that of {E} excitatory units of {H}: read it by "
+                    "config, params = eirnn_np.from_state_dict(state_dict)"
+                )
         return params
 
     def __repr__(self):
         return f"Params({', '.join(f'{n} {a.shape}' for n, a in self.items())}, {self.dtype})"
+
+
+def from_state_dict(d: Mapping[str, np.ndarray], **options) -> tuple[ModelConfig, Params]:
+    """(config, params) of the network that a state_dict of the PyTorch original computes.
+
+    Parameters
+    ----------
+    d : mapping
+        As for `Params.from_state_dict`. Its mask, where it has one, becomes the configuration's.
+    **options
+        Fields of ModelConfig that no state_dict holds: dt, tau, sigma_rec and so on; `mask` and `n_exc` where they are
+        to be told (see Raises).
+
+    Raises
+    ------
+    ValueError
+        As `Params.from_state_dict`. Also where there is no mask, and fc.weight reads another number of units than
+        int(0.8 H): the original's recurrent layer always takes 0.8 H units as excitatory, whatever its e_prop, so
+        that the signs are not known. Pass `n_exc` (signs as the read-out has it) or `mask`.
+    """
+    params, mask = _read_state_dict(d)
+    (H, I), (O, E) = params.w_in.shape, params.w_out.shape
+    for name, has in (("n_in", I), ("n_hidden", H), ("n_out", O), ("n_exc", E), ("train_x0", params.x0 is not None)):
+        if options.get(name, has) != has:
+            raise ValueError(f"{name} must be {has} as in the state_dict, found {options[name]!r}")
+    if mask is not None and options.setdefault("mask", mask) is not mask and not np.array_equal(options["mask"], mask):
+        raise ValueError(f"mask must be {MASK_KEYS[0]} of the state_dict, found another")
+    if "mask" not in options and "n_exc" not in options and int(0.8 * H) != E:
+        raise ValueError(
+            f"state_dict: fc.weight reads {E} of {H} units, but the original's recurrent layer takes {int(0.8 * H)} as "
+            f"excitatory whatever its e_prop: pass n_exc={E} if the signs follow the read-out, or else the mask"
+        )
+    options |= {"n_in": I, "n_hidden": H, "n_out": O, "n_exc": E, "train_x0": params.x0 is not None}
+    return ModelConfig(**options), params
+
+
+def _read_state_dict(d):
+    """(params, mask or None) of a state_dict, all of it checked."""
+    d = {_plain_key(str(key)): _as_array(value) for key, value in d.items()}
+    missing = [k for name, k in STATE_DICT_KEYS.items() if k not in d and name != "x0"]
+    unknown = sorted(set(d) - {*STATE_DICT_KEYS.values(), *MASK_KEYS})
+    if missing or unknown:
+        raise ValueError(f"state_dict: missing keys {missing}, unknown keys {unknown}")
+    arrays = {name: d[k] for name, k in STATE_DICT_KEYS.items() if k in d}
+    if arrays["w_in"].ndim != 2 or arrays["w_out"].ndim != 2:
+        raise ValueError("state_dict: rnn.input2h.weight and fc.weight must be matrices")
+    (H, I), (O, E) = arrays["w_in"].shape, arrays["w_out"].shape
+    if E > H:
+        raise ValueError(f"state_dict: fc.weight must read at most the {H} units that there are, found {E}")
+    params = Params(I, H, O, E, check_dtype(np.result_type(*arrays.values())), with_x0="x0" in arrays)
+    for name, view in params.items():
+        view[...] = check_array(STATE_DICT_KEYS[name], arrays[name], view.shape)
+    masks = [check_array(key, d[key], (H, H), np.float64) for key in MASK_KEYS if key in d]
+    return params, masks[0] if masks else None
+
+
+def _plain_key(key):
+    for prefix in ("module.", "_orig_mod."):  # of DataParallel and of torch.compile
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _as_array(value):
+    """An array of what a state_dict holds; torch is not imported for it."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        if str(value.dtype) in ("torch.bfloat16", "torch.float16"):
+            value = value.float()
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _of_buffer(sizes, flat):
+    return Params(**sizes, flat=flat)
 
 
 def init_params(config: ModelConfig, seed: int = 0, dtype: DTypeLike = "float32") -> Params:
@@ -313,7 +266,8 @@ def init_params(config: ModelConfig, seed: int = 0, dtype: DTypeLike = "float32"
         k = np.sqrt((3.0 if brainpy and name.startswith("w") else 1.0) / fan)
         getattr(params, name)[...] = k * (2 * getattr(draws, name) - 1)
     excitatory = params.w_rec[:E] if brainpy else params.w_rec[:, :E]
-    excitatory /= E / (H - E)
+    if E < H:
+        excitatory /= E / (H - E)
     if brainpy:
         params.b_in[...] = 0
         if params.x0 is not None:
@@ -353,84 +307,7 @@ def load_params(path: str | os.PathLike) -> tuple[ModelConfig, Params]:
     return config, params
 
 
-def save_tensors(path, tensors, metadata, previous=None):
-    """Write {name: array} and JSON-able metadata as safetensors: same content, same bytes. See write_file."""
-    from safetensors.numpy import save
-
-    contiguous = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
-    # One metadata key only: safetensors keeps several in no fixed order.
-    write_file(path, save(contiguous, {_METADATA_KEY: json.dumps(metadata, sort_keys=True)}), previous)
-
-
-def load_tensors(path):
-    """Read ({name: array}, metadata) from a safetensors file; metadata is None if it is not ours."""
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe, for one, would be waited for
-        raise ValueError(f"{path}: not a file")
-    with path.open("rb"):  # a missing or unreadable file as the usual OSError
-        pass
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = (file.metadata() or {}).get(_METADATA_KEY)
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata and json.loads(metadata)
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
-
-
-def write_file(path, content, previous=None):
-    """Write bytes or text under a temporary name, sync, and rename: the old file or the new, whole.
-
-    With `previous`, another path in the same folder, the old file is renamed to that first.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    data = content.encode() if isinstance(content, str) else content
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if previous is not None and path.exists():
-            os.replace(path, previous)
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder):
-    """Make the renames in a folder last through a power failure, where the file system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-# --- checks shared by the public functions ---------------------------------------------------------
-
-
-def check_choice(name, value, allowed):
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, found {value!r}")
-
-
-def check_dtype(dtype: DTypeLike) -> np.dtype:
-    """float32 or float64 as a dtype; ValueError for anything else."""
-    try:
-        found = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
-    except (TypeError, ValueError):
-        found = None
-    if found not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be float32 or float64, found {dtype!r}")
-    return found
-
-
-def _shapes(n_in, n_hidden, n_out, n_exc, with_x0):
+def parameter_shapes(n_in, n_hidden, n_out, n_exc, with_x0):
     """The shapes of the parameters by name, in the order of the flat buffer."""
     I, H, O, E = n_in, n_hidden, n_out, n_exc
     shapes = {"w_in": (H, I), "b_in": (H,), "w_rec": (H, H), "b_rec": (H,), "w_out": (O, E), "b_out": (O,)}
@@ -439,43 +316,7 @@ def _shapes(n_in, n_hidden, n_out, n_exc, with_x0):
 
 def check_params(config, params):
     """ValueError unless `params` has the shapes that `config` asks for."""
-    expected = _shapes(config.n_in, config.n_hidden, config.n_out, config.n_exc, config.train_x0)
+    expected = parameter_shapes(config.n_in, config.n_hidden, config.n_out, config.n_exc, config.train_x0)
     if params.shapes != expected:
         wrong = sorted(set(params.shapes.items()) ^ set(expected.items()))
         raise ValueError(f"params do not fit config: {', '.join(f'{n} {s}' for n, s in wrong)}")
-
-
-def real_array(name, value, shape, dtype=None):
-    """`value` as an array of real finite numbers of `shape` (None stands for any size), or ValueError."""
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError) as error:  # ragged lists, objects that refuse
-        raise ValueError(f"{name} must be an array of shape {_shape_text(shape)}: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must hold real numbers, found dtype {array.dtype}")
-    if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape)):
-        raise ValueError(f"{name} must have shape {_shape_text(shape)}, found {array.shape}")
-    if dtype is not None:
-        with np.errstate(over="ignore"):
-            array = array.astype(dtype, copy=False)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{name} must be finite, found {array[bad]} at {bad}")
-    return array
-
-
-def _shape_text(shape):
-    return "(" + ", ".join("any" if s is None else str(s) for s in shape) + ("," if len(shape) == 1 else "") + ")"
-
-
-def finite_float(name, value):
-    """`value` as a float; ValueError that names it for what is no real number, or not finite."""
-    try:
-        if isinstance(value, str | bytes | bool | np.bool_) or np.ndim(value):
-            raise TypeError
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} must be a number, found {value!r}") from None
-    if not np.isfinite(number):
-        raise ValueError(f"{name} must be a finite number, found {value!r}")
-    return number

@@ -1,7 +1,7 @@
 """The whole algorithm in plain NumPy: forward pass, loss, and BPTT, one line per equation.
 
-The readable truth. Equation numbers are those of docs/derivation.md. Imports numpy and params.py;
-checks nothing (model.py does) and is not meant to be fast.
+The readable truth. Equation numbers are those of docs/derivation.md. Checks nothing (model.py does) and is not meant to
+be fast. What the BrainPy tutorial does otherwise is at the end: until then read `leak` as 1 - alpha.
 Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs; weights are [to, from].
 """
 
@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .params import Params, effective_weights, sign_mask
+from .config import sign_mask
+from .params import Params, effective_weights
 
 
 class Trajectory(NamedTuple):
@@ -31,8 +32,7 @@ def forward(config, params, inputs, noise):
     r = np.maximum(x, 0)
     for t in range(1, T + 1):
         current = r[t - 1] @ w_rec.T + params.b_rec + inputs[t - 1] @ params.w_in.T + params.b_in  # (F2)
-        leaking = r[t - 1] if config.dynamics == "brainpy" else x[t - 1]
-        x[t] = (1 - alpha) * leaking + alpha * current + noise[t - 1]  # (F3)
+        x[t] = leak(config, alpha, x[t - 1]) * x[t - 1] + alpha * current + noise[t - 1]  # (F3)
         r[t] = np.maximum(x[t], 0)  # (F4)
     z = r[1:, :, :E] @ params.w_out.T + params.b_out  # (F5)
     return Trajectory(x[1:], r[1:], z)
@@ -62,7 +62,7 @@ def loss_and_grads(config, params, inputs, targets, noise, weights):
     for t in reversed(range(T)):
         dr = (alpha * dx[t + 1]) @ w_rec  # (B3), what flows back through the recurrent weights
         dr[:, :E] += dz[t] @ params.w_out  # (B2), excitatory units are read out
-        dx[t] = through_relu(config, dr, dx[t + 1], x[t], alpha)  # (B4)
+        dx[t] = dr * (x[t] > 0) + leak(config, alpha, x[t]) * dx[t + 1]  # (B4), relu'(0) = 0
     grads = parameter_grads(config, params, inputs, r, dz, dx[:T])
     return loss, grads
 
@@ -81,19 +81,25 @@ def parameter_grads(config, params, inputs, r, dz, dx):
     grads.w_rec *= mask * np.sign(params.w_rec)  # (B6)
     grads.w_in[...] = np.einsum("tbi,tbj->ij", dc, inputs, optimize=True)  # (B7)
     grads.b_rec[...] = dc.sum(axis=(0, 1))  # (B8)
-    if config.dynamics != "brainpy":  # which has one recurrent bias and none on the input
-        grads.b_in[...] = grads.b_rec  # (B8)
+    grads.b_in[...] = grads.b_rec  # (B8)
     grads.w_out[...] = np.einsum("tbo,tbj->oj", dz, r[:, :, :E], optimize=True)  # (B9)
     grads.b_out[...] = dz.sum(axis=(0, 1))  # (B10)
     if grads.x0 is not None:
-        dx0 = through_relu(config, dc[0] @ w_rec, dx[0], np.broadcast_to(x0, (B, H)), alpha)
+        dx0 = (dc[0] @ w_rec) * (x0 > 0) + leak(config, alpha, x0) * dx[0]
         grads.x0[...] = dx0.sum(axis=0)  # (B11)
+    return untrain(config, grads)
+
+
+# --- The BrainPy tutorial's variant (derivation, section 7): the leak acts on the rate, the input has no bias ---
+
+
+def leak(config, alpha, x):
+    """d x_{t+1} / d x_t of a unit by itself: 1 - alpha; in the variant, only while the unit is active."""
+    return (1 - alpha) * (x > 0) if config.dynamics == "brainpy" else 1 - alpha
+
+
+def untrain(config, grads):
+    """The gradients; in the variant, that of the input's bias is 0."""
+    if config.dynamics == "brainpy":
+        grads.b_in[...] = 0
     return grads
-
-
-def through_relu(config, dr, dx_next, x, alpha):
-    """dL/dx_t from dL/dr_t and the leak; relu'(0) = 0."""
-    leak = (1 - alpha) * dx_next
-    if config.dynamics == "brainpy":  # the leak acts on the rate
-        return (dr + leak) * (x > 0)
-    return dr * (x > 0) + leak

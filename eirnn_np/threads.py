@@ -1,4 +1,4 @@
-"""When kernels may run in parallel. Imports numba only.
+"""When kernels may run in parallel.
 
 GNU OpenMP does not survive a fork: Numba ends a child that tries, so it is refused here first, with the way out.
 Numba's own layer "workqueue", which it takes where it finds neither OpenMP nor TBB (macOS without libomp), ends the

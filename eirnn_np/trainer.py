@@ -1,15 +1,22 @@
-"""Trainer: one object that owns parameters, optimiser, workspace and step counter. Imports model and adam."""
+"""Trainer, which takes one training step at a time, and `train`, the loop around it."""
 
+import copy
 import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numba
 import numpy as np
 
 from . import kernels
-from .adam import Adam
-from .model import KernelModel, check_inputs, check_targets, check_weights, make_workspace
+from .checks import check_integer
+from .compiled import KernelModel, make_workspace
+from .config import ModelConfig
+from .model import check_inputs, check_targets, check_weights
 from .noise import seed_key
-from .params import ModelConfig, Params, check_params
+from .optimisers import Adam
+from .params import Params, check_params
 from .threads import launch, limited
 
 
@@ -30,7 +37,8 @@ class Trainer:
 
     Attributes
     ----------
-    adam : Adam
+    optimiser : Adam
+        Also under the name ``adam``.
     grads : Params
         The gradients of the last step.
     k : int
@@ -42,7 +50,7 @@ class Trainer:
     ) -> None:
         threads = check_trainer(config, params, seed, threads)
         self.config, self.params, self.seed = config, params, seed
-        self.adam = Adam(lr)
+        self.optimiser = Adam(lr)
         self.grads = Params.like(config, params.dtype)
         self.threads = threads
         self.k = 0
@@ -51,9 +59,19 @@ class Trainer:
         self._bits = np.int32 if params.dtype == np.float32 else np.int64
         self._none = np.zeros(0, np.int64)
 
+    def __getstate__(self):  # for copies and pickles: the work arrays are made anew by the next step
+        return self.__dict__ | {"_workspace": None, "_shape": None}
+
+    def __copy__(self):  # two trainers of one network would spoil each other's moments
+        return copy.deepcopy(self)
+
     @property
     def lr(self) -> float:
-        return self.adam.lr
+        return self.optimiser.lr
+
+    @property
+    def adam(self) -> Adam:
+        return self.optimiser
 
     def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step on inputs (T, B, I) and labels (T, B); returns the loss before the update.
@@ -73,18 +91,17 @@ class Trainer:
             self._weights = check_weights(None, inputs.shape, self.params.dtype)
             self._shape = inputs.shape
         weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
-        update = self.adam.next_update(self.params)
+        update, draw = self.optimiser.next_update(self.params), self._model.noise_made(self.seed, self.k)
         launch()  # refuses before anything has changed
-        self.adam.k += 1  # ahead of self.k while the update is under way: what an interruption leaves is known
+        self.optimiser.k += 1  # ahead of self.k while the update is under way: what an interruption leaves is known
         with limited(self.threads):
             loss = self._model.loss_and_grads(
-                self.grads, self._workspace, self.params, inputs, labels, weights, seed=self.seed, step=self.k,
-                adam=update,
-            )  # fmt: skip
+                self.grads, self._workspace, self.params, inputs, labels, weights, draw, update
+            )
         if math.isfinite(loss) and kernels.is_clean(self.grads.flat.view(self._bits), self._none, 1):
             self.k += 1
         else:
-            self.adam.k -= 1
+            self.optimiser.k -= 1
         return loss
 
     def _takes(self, inputs, labels):
@@ -123,7 +140,91 @@ def check_trainer(config: ModelConfig, params: Params, seed: int, threads: int |
     if not params.flat.flags.carray:
         raise ValueError("params.flat must be writeable and in C order: pass params.copy()")
     seed_key(seed)
+    if threads is None:
+        return numba.get_num_threads()
     most = numba.config.NUMBA_NUM_THREADS
-    if threads is not None and (not isinstance(threads, int | np.integer) or not 1 <= threads <= most):
-        raise ValueError(f"threads must be from 1 to {most} (set NUMBA_NUM_THREADS for more), found {threads!r}")
-    return int(threads or numba.get_num_threads())
+    if check_integer("threads", threads, 1) > most:
+        raise ValueError(f"threads must be at most {most} here (set NUMBA_NUM_THREADS for more), found {threads!r}")
+    return int(threads)
+
+
+class RunError(RuntimeError):
+    """A run cannot go on or cannot be read; the message is one line that says what to do."""
+
+
+class TakesSteps(Protocol):
+    """What `train` works on: `Trainer`, `GradientTrainer`, or anything with these."""
+
+    params: Params
+    grads: Params
+    k: int
+
+    @property
+    def lr(self) -> float: ...
+
+    def step(self, inputs: np.ndarray, labels: np.ndarray) -> float: ...
+
+
+def train(
+    trainer: TakesSteps,
+    batches: Iterator[tuple[np.ndarray, np.ndarray]],
+    steps: int,
+    on_step: Callable[[int, float], object] | None = None,
+) -> tuple[np.ndarray, dict[str, float]]:
+    """The loop: take `steps` training steps with a trainer on any iterator of (inputs, labels); no folder is involved.
+
+    `run` and `resume` work on a run folder, and use this.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    batches : iterator of (inputs (T, B, I), targets)
+        All of one shape, or the trainer makes a new workspace when the shape changes.
+    steps : int
+    on_step : callable, optional
+        Called as ``on_step(k, loss)`` after each step, k from 1.
+
+    Returns
+    -------
+    losses : (steps,) float64
+    seconds : dict
+        Wall time spent on "batches" and on "training".
+
+    Raises
+    ------
+    RunError
+        The loss or a gradient is not finite: step and parameter are named. The parameters are as that step found
+        them, unless the loss was finite and a gradient was not.
+    """
+    losses = np.full(steps, np.nan)
+    seconds = {"batches": 0.0, "training": 0.0}
+    clock = time.perf_counter
+    for k in range(steps):
+        start = clock()
+        try:
+            inputs, targets = next(batches)
+        except StopIteration:
+            raise RunError(f"the batches ended after {k} of {steps} steps") from None
+        middle = clock()
+        taken = trainer.k
+        losses[k] = loss = trainer.step(inputs, targets)
+        seconds["batches"] += middle - start
+        seconds["training"] += clock() - middle
+        if trainer.k == taken:
+            raise RunError(_divergence(trainer, loss))
+        if on_step is not None:
+            on_step(k + 1, loss)
+    return losses, seconds
+
+
+def _divergence(trainer, loss):
+    """Why the trainer did not take its next step, in one line that names the step and the parameters."""
+    found = "the gradient is not finite" if np.isfinite(loss) else f"the loss is {loss}"
+    bad = [name for name, gradient in trainer.grads.items() if not np.isfinite(gradient).all()]
+    if bad:
+        where = f"gradient not finite: {', '.join(bad)}"
+    else:
+        sizes = {name: float(np.abs(values).max()) for name, values in trainer.params.items()}
+        name = max(sizes, key=lambda each: sizes[each])
+        where = f"largest parameter: {name}, {sizes[name]:.3g}"
+    return f"{found} at step {trainer.k + 1}: training diverged; try a smaller lr than {trainer.lr:g} ({where})"

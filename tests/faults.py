@@ -241,7 +241,7 @@ def damaged(folder, rng, cuts, flips):
 def state(folder, report=None):
     """All of a checkpoint, to be compared."""
     trainer, losses, info = load_checkpoint(folder, report=report)
-    adam = trainer.adam
+    adam = trainer.optimiser
     arrays = (trainer.params.flat, adam.m, adam.v, losses)
     return trainer.k, tuple(a.tobytes() for a in arrays), repr(trainer.config), (adam.lr, adam.betas, adam.eps), info
 

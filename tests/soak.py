@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eirnn_np.train import Settings, model_config, run
+from eirnn_np.runs import Settings, run
 
 
 def resident():
@@ -29,7 +29,6 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     settings = Settings(steps=arguments.steps, threads=arguments.threads, print_every=arguments.steps // 20)
-    config, settings = model_config(settings)
     rows = []
 
     def report(line):
@@ -40,7 +39,7 @@ def main():
             print(line, flush=True)
 
     with tempfile.TemporaryDirectory() as scratch:
-        run(config, settings, Path(scratch) / "run", figures=False, report=report)
+        run(settings, Path(scratch) / "run", figures=False, report=report)
     print("| steps | ms a step | CPU ms a step | memory, MB | mean loss |\n|---|---|---|---|---|")
     for (step0, wall0, cpu0, *_), (step, wall, cpu, memory, loss) in itertools.pairwise(rows):
         n = step - step0

@@ -1,7 +1,7 @@
 """What docs/study.md says, made from docs/study/*.json: its tables, and every sentence with a number in it.
 
-Each function returns the sentences of one section. A comparison in words ("lower", "in every network") is asserted beside
-the sentence. `missing` says what of all that a page lacks, `unaccounted` which of its numbers come from no file.
+Each function returns the sentences of one section. A comparison in words ("lower", "in every network") is asserted
+beside the sentence. `missing` says what of all that a page lacks, `unaccounted` which of its numbers come from no file.
 """
 
 import re
@@ -50,7 +50,8 @@ def method(kept):
         f"the first {common.SEEDS_COSTLY} seeds at most",
         f"{untrained[0]} (gradient-flow), {untrained[1]} (local-rules) or {untrained[2]} (truncation) networks",
         f"{config.n_hidden} units, batches of {basis.batch_size} x {basis.seq_len} steps",
-        f'"Final loss" is the mean of the last 200 steps, "accuracy" that of {common.TRIALS:,} new trials at 500/500 ms; '
+        '"Final loss" is the mean of the last 200 steps, '
+        f'"accuracy" that of {common.TRIALS:,} new trials at 500/500 ms; '
         f"ideal is {ideal:.4f}",
         "the median of the differences and its interval of at least 95 %, by order statistics",
     ]
@@ -73,7 +74,8 @@ def flow(n):
         f"followed back to the start, {length - 1} steps of {n['dt']:g} ms",
         f"it falls by {spread(factor[0], 3)} a step (n = {seeds}), the leak alone by 1 - alpha = 0.8. A hundredth is "
         f"left {spread(hundredth, 1)} steps before the loss",
-        f"Training lengthens the reach, in every network: after {n['snapshots'][-1]:,} steps {percent(norms[-1, :, 10])} of "
+        f"Training lengthens the reach, in every network: after {n['snapshots'][-1]:,} steps "
+        f"{percent(norms[-1, :, 10])} of "
         f"the gradient is left after 10 steps (before training {percent(norms[0, :, 10])}), and "
         f"{percent(norms[-1, :, 25])} half a second before the loss (k = 25; {percent(norms[0, :, 25], 1)})",
         f"after training the largest of the Jacobian product rises to {spread(peak, 1)} (at k = {peak_at.min()} to "
@@ -92,14 +94,17 @@ def flow(n):
     assert not gone[:-1].any()
     assert not gone[-1, :4].any()
     sentences += [
-        f"at alpha = {alphas[0]:g} its factor is {median[0].min():.2f} to {median[0].max():.2f} over all radii (medians, n "
+        f"at alpha = {alphas[0]:g} its factor is {median[0].min():.2f} to {median[0].max():.2f} over all radii "
+        f"(medians, n "
         f"= {seeds}), at alpha = 1 it is {median[-1, 0]:.2f} at radius {radii[0]:g}",
         "At a radius of 1 or less it grows in no network, at radius 2 in "
         f"{grows[:, 3].min():.0%} to {grows[:, 3].max():.0%} of the networks, depending on alpha, at radius 4 in "
         f"{grows[:, 4].min():.0%} to {grows[:, 4].max():.0%}".replace("%", " %"),
-        f"at radius 4 only {actives[:, 4].mean(axis=1).min():.0%} to {actives[:, 4].mean(axis=1).max():.0%} of the units "
+        f"at radius 4 only {actives[:, 4].mean(axis=1).min():.0%} to {actives[:, 4].mean(axis=1).max():.0%} of the "
+        f"units "
         "are active (means)".replace("%", " %"),
-        f"At alpha = 1 no unit that is read out is active at the end in {gone[-1, 4]:.0%} of the networks at radius 4 and "
+        f"At alpha = 1 no unit that is read out is active at the end in {gone[-1, 4]:.0%} of the networks at radius 4 "
+        f"and "
         f"in {gone[-1, 5]:.0%} at radius 8: no gradient at all (0.00 in the map)".replace("%", " %"),
     ]
 
@@ -125,11 +130,13 @@ def flow(n):
     left = int((found[-1, :, 0] < 0).sum())
     sentences += [
         f"Before training {percent(inside[0])} of them lie in the disc of (J3)",
-        f"Of {count} untrained networks {pair[0].mean():.0%} have a complex pair as the largest, at an imaginary part of "
+        f"Of {count} untrained networks {pair[0].mean():.0%} have a complex pair as the largest, at an imaginary part "
+        f"of "
         f"±{spread(u['largest'][0, pair[0], 1], 2)}".replace("%", " %"),
         f"(J6) expects v^T J u = {u['expected'][0].mean():.4f} (-sum v^2 alone is {-squares.mean():.4f}); found is "
         f"{spread(u['product'][0])}, a mean with a standard error of {error[0]:.4f}, and negative in "
-        f"{(u['product'][0] < 0).mean():.0%} of the networks. With self-connections it is {spread(u['product'][1])}, standard "
+        f"{(u['product'][0] < 0).mean():.0%} of the networks. With self-connections it is {spread(u['product'][1])}, "
+        f"standard "
         f"error {error[1]:.4f}, negative in {(u['product'][1] < 0).mean():.0%}, and the pair is complex in "
         f"{pair[1].mean():.0%}".replace("%", " %"),
         f"(J4) expects a size of {spread(predicted[0], 2)}, found is {spread(size[0], 2)}, with a correlation of "
@@ -137,7 +144,8 @@ def flow(n):
         f"{spread(u['balanced'][0], 2)} is left",
         f"After training the outliers are larger and of several kinds. (J4) expects them on the right; the eigenvalue "
         f"nearest to the one that it expects is off by {percent(distance[-1])} of its size, and in {left} of {seeds} "
-        f"networks the largest eigenvalue stands on the left. Balancing the rows leaves {spread(n['balanced'][-1], 2)} of "
+        f"networks the largest eigenvalue stands on the left. Balancing the rows leaves "
+        f"{spread(n['balanced'][-1], 2)} of "
         f"{spread(np.hypot(*found[-1].T), 2)}",
     ]
     return sentences
@@ -175,23 +183,31 @@ def constrained(n):
     assert lower(curves[brainpy, :, -tenth:].mean(axis=1), curves[brainpy, :, -2 * tenth : -tenth].mean(axis=1))
     return [
         f"All have {ei.init_params(config).flat.size:,} numbers",
-        f"Without Dale's principle the loss after the same number of steps is lower, by {paired(loss[free], loss[all_])}. No "
+        f"Without Dale's principle the loss after the same number of steps is lower, by "
+        f"{paired(loss[free], loss[all_])}. No "
         f"difference of accuracy is shown: {paired(right[free], right[all_], 3)}",
-        f"Nor is a cost of the zero diagonal: {paired(loss[own], loss[all_])} nats and {paired(right[own], right[all_], 3)} of "
+        f"Nor is a cost of the zero diagonal: {paired(loss[own], loss[all_])} nats and "
+        f"{paired(right[own], right[all_], 3)} of "
         "accuracy with self-connections",
-        f"Without it the loss is lower, {paired(loss[silent], loss[all_])}. But noise that is switched on afterwards costs "
+        f"Without it the loss is lower, {paired(loss[silent], loss[all_])}. But noise that is switched on afterwards "
+        f"costs "
         f"such a network {paired(right[silent], quiet[silent], 3)} of accuracy, one trained with it "
         f"{paired(right[all_], quiet[all_], 3)}; the difference of the two is "
-        f"{paired(right[silent] - quiet[silent], right[all_] - quiet[all_], 3)}. With the noise off no difference is shown, "
+        f"{paired(right[silent] - quiet[silent], right[all_] - quiet[all_], 3)}. With the noise off no difference is "
+        f"shown, "
         f"{paired(quiet[silent], quiet[all_], 3)}",
-        f"of {config.n_exc * config.n_exc // config.n_hidden} E and {config.n_exc - config.n_exc**2 // config.n_hidden} I units "
-        f"instead of {config.n_exc} E lowers the loss a little, {paired(loss[mixed], loss[all_])}; for accuracy nothing is shown, "
+        f"of {config.n_exc * config.n_exc // config.n_hidden} E and "
+        f"{config.n_exc - config.n_exc**2 // config.n_hidden} I units "
+        f"instead of {config.n_exc} E lowers the loss a little, {paired(loss[mixed], loss[all_])}; for accuracy "
+        f"nothing is shown, "
         f"{paired(right[mixed], right[all_], 3)}",
         f"BrainPy's signs, by row, end at a higher loss, {paired(loss[rows], loss[all_])}, and a lower accuracy, "
         f"{paired(right[rows], right[all_], 3)}",
-        f"BrainPy's full dynamics has its own, wider initialisation. After {early * common.BIN:,} steps its loss is higher by "
+        f"BrainPy's full dynamics has its own, wider initialisation. After {early * common.BIN:,} steps its loss is "
+        f"higher by "
         f"{paired(curves[brainpy, :, early], curves[all_, :, early], 3)}; at the end a difference is not shown, "
-        f"{paired(loss[brainpy], loss[all_])}, as its seeds spread by {loss[brainpy].std(ddof=1):.4f} (with all constraints "
+        f"{paired(loss[brainpy], loss[all_])}, as its seeds spread by {loss[brainpy].std(ddof=1):.4f} (with all "
+        f"constraints "
         f"{loss[all_].std(ddof=1):.4f}). Its loss is still falling: by "
         f"{falls[1]} from the last tenth but one to the last, {falls[0]} with all constraints",
     ]
@@ -217,17 +233,23 @@ def truncated(n):
     return [
         f"Before training one step's gradient is {spread(start[:, 0], 1)}° off the whole one (n = {len(start)}), at "
         f"{spread(start_ratio[:, 0], 2)} of its length",
-        f"In all of {seeds} networks the angle grows. After {end:,} steps one step's gradient is {spread(angle[2, :, 0], 1)}° off, ten "
-        f"steps' {spread(angle[2, :, 3], 1)}°; after {longest:,} it is {spread(angle[3, :, 0], 1)}° and {spread(angle[3, :, 3], 1)}°",
+        f"In all of {seeds} networks the angle grows. After {end:,} steps one step's gradient is "
+        f"{spread(angle[2, :, 0], 1)}° off, ten "
+        f"steps' {spread(angle[2, :, 3], 1)}°; after {longest:,} it is {spread(angle[3, :, 0], 1)}° and "
+        f"{spread(angle[3, :, 3], 1)}°",
         f"K = 20, 400 ms or four time constants, is {spread(angle[2, :, 4], 1)}° off after {end:,} steps and "
-        f"{spread(angle[3, :, 4], 1)}° after {longest:,} ({angle[3, :, 4].min():.1f}° to {angle[3, :, 4].max():.1f}°). In "
-        f"{end:,} steps it learns as BPTT does: no difference of the loss is shown, {paired(loss[4], loss[-1])} (n = {few}), nor of "
+        f"{spread(angle[3, :, 4], 1)}° after {longest:,} ({angle[3, :, 4].min():.1f}° to "
+        f"{angle[3, :, 4].max():.1f}°). In "
+        f"{end:,} steps it learns as BPTT does: no difference of the loss is shown, {paired(loss[4], loss[-1])} (n = "
+        f"{few}), nor of "
         f"the accuracy, {paired(right[4], right[-1], 3)}",
         f"K = 10 and K = 5 learn too, to a higher loss: {paired(loss[3], loss[-1])} and {paired(loss[2], loss[-1])}",
         "K = 1 and K = 2 can be unstable: "
-        f"after the first 400 steps the loss rises above where it began in {burst[0]} of {few} seeds with K = 1 and in {burst[1]} with "
+        f"after the first 400 steps the loss rises above where it began in {burst[0]} of {few} seeds with K = 1 and "
+        f"in {burst[1]} with "
         "K = 2, in none with a longer K",
-        f"for K = 20 after {n['snapshots'][1]} steps it is above in {over} of {seeds} networks, {spread(ratio[1, :, 4], 2)}",
+        f"for K = 20 after {n['snapshots'][1]} steps it is above in {over} of {seeds} networks, "
+        f"{spread(ratio[1, :, 4], 2)}",
     ]
 
 
@@ -251,11 +273,13 @@ def real_time(n):
     works = 2 * 100 * 16 * 50**3 * (50 + 3 + 1)
     assert rtrl.flop(50, 100, 16, 3)[0] == works
     return [
-        f"no tensor of its gradient differs from BPTT's by more than {error.max():.1e} of the tensor's norm (float64, n = "
+        f"no tensor of its gradient differs from BPTT's by more than {error.max():.1e} of the tensor's norm (float64, "
+        f"n = "
         f"{error.shape[1]})",
         f"Medians over n = {error.shape[1]} seeds of the fastest of {rtrl.REPEATS} calls",
         f"From H = 40 to 80 it takes {middle[full, 0] / middle[half, 0]:.1f} times as long (largest and smallest seed: "
-        f"{(seconds[full, 0] / seconds[half, 0]).min():.1f} and {(seconds[full, 0] / seconds[half, 0]).max():.1f}), for "
+        f"{(seconds[full, 0] / seconds[half, 0]).min():.1f} and {(seconds[full, 0] / seconds[half, 0]).max():.1f}), "
+        f"for "
         f"{flop[full] / flop[half]:.1f} times the operations, at a rate that still rises",
         f"from T = {lengths[-2]} to {lengths[-1]} {middle[long, 0] / middle[mid, 0]:.2f} times as long",
         f"At H = 80 RTRL takes {middle[full, 0] / middle[full, 1]:.0f} times as long as BPTT in NumPy, and "
@@ -290,22 +314,28 @@ def local(n):
     assert lower(own[eprop, :, -1], on_bptt[1, :few, -1])
     return [
         f"the median of n = {few} seeds",
-        f"at lr 0.0003 their losses end at {ratios.min():.1f} to {ratios.max():.1f} times BPTT's (medians) and still fall",
+        f"at lr 0.0003 their losses end at {ratios.min():.1f} to {ratios.max():.1f} times BPTT's (medians) and still "
+        f"fall",
         f"e-prop against RFLO: {paired(loss[eprop], loss[rflo], 3)} nats and {paired(right[eprop], right[rflo], 2)} of "
         f"accuracy; random feedback to excitatory units alone against RFLO: {paired(loss[random], loss[rflo], 3)} and "
         f"{paired(right[random], right[rflo], 2)}",
-        f"at lr 0.001 the loss ends above where it began in {ran[0]} (e-prop), {ran[1]} (random feedback) and {ran[2]} (RFLO) "
+        f"at lr 0.001 the loss ends above where it began in {ran[0]} (e-prop), {ran[1]} (random feedback) and "
+        f"{ran[2]} (RFLO) "
         f"of {few} seeds",
-        f"past 1, to {np.median(real[fast, :, -1], axis=1).min():.1f} - {np.median(real[fast, :, -1], axis=1).max():.1f} (medians)",
+        f"past 1, to {np.median(real[fast, :, -1], axis=1).min():.1f} - "
+        f"{np.median(real[fast, :, -1], axis=1).max():.1f} (medians)",
         f"BPTT at the same rate ends at {real[bptt, :, -1].min():.2f} to {real[bptt, :, -1].max():.2f}",
         f"e-prop starts {spread(start[1], 1)}° from the true gradient (n = {count})",
         f"at its own weights it ends at {spread(own[eprop, :, -1], 1)}° (n = {few}), at those that BPTT has trained at "
-        f"{spread(on_bptt[1, :, -1], 1)}° (n = {seeds}, from {on_bptt[1, :, -1].min():.1f}° to {on_bptt[1, :, -1].max():.1f}°); "
+        f"{spread(on_bptt[1, :, -1], 1)}° (n = {seeds}, from {on_bptt[1, :, -1].min():.1f}° to "
+        f"{on_bptt[1, :, -1].max():.1f}°); "
         f"paired, {paired(own[eprop, :, -1], on_bptt[1, :few, -1], 1)}°",
         f"the mean over feedbacks is 90° by symmetry. Over {count} networks it is {spread(start[2], 1)}° (to E) and "
         f"{spread(start[3], 1)}° (to all)",
-        f"At lr 0.0003 they end at {spread(own[random, :, -1], 0)}° and {spread(own[rflo, :, -1], 0)}° at their own weights",
-        f"its angle changes by {change(rflo)}° with RFLO, {change(random)}° with random feedback to E, {change(eprop)}° with "
+        f"At lr 0.0003 they end at {spread(own[random, :, -1], 0)}° and {spread(own[rflo, :, -1], 0)}° at their own "
+        f"weights",
+        f"its angle changes by {change(rflo)}° with RFLO, {change(random)}° with random feedback to E, "
+        f"{change(eprop)}° with "
         f"symmetric e-prop and {change(bptt)}° with BPTT",
     ]
 
@@ -330,18 +360,22 @@ def optimised(n):
     hundred, after = since < 100, np.searchsorted(since, 500)
     shares = [100 * clipped[at[f"sgd-{rate}"]].mean() for rate in ("0.1", "0.3", "1", "3")]
     return [
-        f"at a rate of 1, with the norm clipped at 1, SGD ends below Adam's default rate of 0.001, {paired(loss[sgd], loss[main])} "
+        f"at a rate of 1, with the norm clipped at 1, SGD ends below Adam's default rate of 0.001, "
+        f"{paired(loss[sgd], loss[main])} "
         f"(n = {loss.shape[1]}), and above Adam's best of the three, {paired(loss[sgd], loss[best])}",
         f"Clipping acts in {min(shares):.1f} to {max(shares):.1f} % of the steps (means)",
         f"0.003 ends lower, {paired(loss[best], loss[main])}",
         f"The losses of both dtypes agree to {apart[:, hundred].max():.0e} over the first hundred steps",
-        f"after 500 steps the losses differ by {apart[:, after].min():.0e} to {apart[:, after].max():.0e}, at the end the weights by "
+        f"after 500 steps the losses differ by {apart[:, after].min():.0e} to {apart[:, after].max():.0e}, at the end "
+        f"the weights by "
         f"{percent(n['apart_params'])} of their norm",
-        f"float32 minus float64 is {paired(loss[main], loss[double])} of loss and {paired(right[main], right[double], 3)} of accuracy",
+        f"float32 minus float64 is {paired(loss[main], loss[double])} of loss and "
+        f"{paired(right[main], right[double], 3)} of accuracy",
         f"after 100 steps in float64 {percent(missing_way[0], 1)} of the pair's way is missing with a single bias, and "
         f"{missing_way[1].max():.0e} at most with one at twice the rate",
         f"In the end the pair has moved {spread(moved[0] / moved[1], 2)} times as far as one bias",
-        f"One bias is behind by {paired(*early)} nats over the first 500 steps and by {paired(loss[one], loss[main])} at the end; with "
+        f"One bias is behind by {paired(*early)} nats over the first 500 steps and by {paired(loss[one], loss[main])} "
+        f"at the end; with "
         f"twice the rate no difference is shown, {paired(loss[twice], loss[main])}",
     ]
 
@@ -358,22 +392,35 @@ def expected(kept):
     return lines, method(kept) + [each for name, numbers in kept.items() for each in SECTIONS[name](numbers)]
 
 
-def missing(page, kept):
+def missing(page, lines, sentences):
     """What the page should say of these numbers and does not."""
-    lines, sentences = expected(kept)
     rows, text = set(page.splitlines()), plain_text(page)
     return [line for line in lines if line not in rows] + [each for each in sentences if plain_text(each) not in text]
 
 
-def unaccounted(page, kept):
-    """Numbers of the page's text that are in no sentence made from numbers; code, links and references apart."""
-    lines, sentences = expected(kept)
-    page = re.sub(r"```.*?```", " ", page, flags=re.S)
-    page = "\n".join(line for line in page.splitlines() if line not in lines and not line.startswith("    "))
-    text = plain_text(page)
+# Code, links, references and names: numbers in them are no results.
+ELSEWHERE = re.compile(
+    r"```.*?```|^    .*?$|`[^`]*`|\]\([^)]*\)|\([A-Z]\d+\)|float(?:32|64)|sections \d+ to \d+"
+    r"|\[\d+ of the derivation\]",
+    re.S | re.M,
+)
+
+
+def blanked(page):
+    """The page with what is `ELSEWHERE` replaced by as many blanks."""
+    return ELSEWHERE.sub(lambda found: re.sub(r"\S", " ", found[0]), page)
+
+
+def positions(page):
+    """Where the last digits of the page's numbers are."""
+    return [found.end() - 1 for found in re.finditer(r"\d+", blanked(page))]
+
+
+def unaccounted(page, lines, sentences):
+    """Numbers of the page's text that are in no table and in no sentence made from numbers."""
+    lines = set(lines)
+    page = "\n".join(line for line in page.splitlines() if line not in lines)
+    text = plain_text(re.sub(r"^    .*$|```.*?```", " ", page, flags=re.M | re.S))
     for each in sorted(map(plain_text, sentences), key=len, reverse=True):
         text = text.replace(each, " ")
-    text = re.sub(
-        r"`[^`]*`|\]\([^)]*\)|\([A-Z]\d+\)|float(32|64)|sections \d+ to \d+|\[\d+ of the derivation\]", " ", text
-    )
-    return re.findall(r"\S*\d\S*", text)
+    return re.findall(r"\S*\d\S*", ELSEWHERE.sub(" ", text))

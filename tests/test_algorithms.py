@@ -276,9 +276,9 @@ def test_random_feedback():
     ("arguments", "message"),
     [
         (("bppt",), "algorithm must be one of bptt, tbptt, rtrl, eprop, rflo, found 'bppt'"),
-        (("tbptt",), "needs a truncation, an integer of at least 1, found None"),
-        (("tbptt", 0), "needs a truncation, an integer of at least 1, found 0"),
-        (("tbptt", True), "needs a truncation"),
+        (("tbptt",), r"truncation .* must be an integer of at least 1, found None"),
+        (("tbptt", 0), r"truncation .* must be an integer of at least 1, found 0"),
+        (("tbptt", True), r"truncation .* must be an integer"),
         (("rtrl", 5), "truncation belongs to the algorithm tbptt, found 5 with rtrl"),
     ],
 )
@@ -314,7 +314,7 @@ def test_a_bad_batch_is_refused_and_nothing_changes(problem, name, change):
     before = problem.params.flat.copy()
     with pytest.raises(ValueError, match=name):
         trainer.step(**{**arrays, name: change(arrays[name])})
-    assert (trainer.k, trainer.adam.k) == (1, 1)
+    assert (trainer.k, trainer.optimiser.k) == (1, 1)
     np.testing.assert_array_equal(problem.params.flat, before)
 
 
@@ -333,7 +333,7 @@ def test_bad_arrays_are_named(problem):
 @pytest.mark.parametrize("options", [["tbptt", "--truncation", "3"], ["rtrl"], ["eprop"], ["rflo"]], ids=lambda o: o[0])
 def test_train_takes_every_algorithm(tmp_path, capsys, options):
     from eirnn_np.cli import main
-    from eirnn_np.train import read_run
+    from eirnn_np.runs import read_run
 
     sizes = ["--hidden", "9", "--steps", "3", "--batch-size", "2", "--seq-len", "20", "--trials", "5", "--no-figures"]
     assert main(["train", *sizes, "--out", str(tmp_path / "run"), "--algorithm", *options]) == 0

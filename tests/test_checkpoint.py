@@ -16,10 +16,11 @@ from test_cli import assert_one_line, files, losses, run
 import eirnn_np as ei
 from eirnn_np import checkpoint, kernels
 from eirnn_np.algorithms import GradientTrainer, algorithm
-from eirnn_np.checkpoint import CHECKPOINT, PREVIOUS, RunError, locked
-from eirnn_np.params import load_tensors, save_tensors
-from eirnn_np.sgd import SGD
-from eirnn_np.trainer import Trainer
+from eirnn_np.checkpoint import CHECKPOINT, PREVIOUS
+from eirnn_np.files import load_tensors, save_tensors
+from eirnn_np.optimisers import SGD
+from eirnn_np.runs.folder import locked
+from eirnn_np.trainer import RunError, Trainer
 
 OPTIONS = ["train", "--steps", "12", "--trials", "10", "--no-figures", "--checkpoint-every", "5", "--print-every", "4"]
 NETWORKS = {
@@ -38,8 +39,8 @@ def take(trainer, problem, n):
 
 
 def everything(trainer):
-    arrays = (trainer.params.flat, trainer.adam.m, trainer.adam.v)
-    return trainer.k, trainer.adam.k, tuple(array.tobytes() for array in arrays)
+    arrays = (trainer.params.flat, trainer.optimiser.m, trainer.optimiser.v)
+    return trainer.k, trainer.optimiser.k, tuple(array.tobytes() for array in arrays)
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def saved(tmp_path):
 def test_a_trainer_goes_on_as_if_it_had_never_stopped(tmp_path, network, after):
     problem = make_problem(**{"dtype": "float32", **NETWORKS[network]})
     trainer = ei.Trainer(problem.config, problem.params, lr=0.02, seed=2**63)
-    trainer.adam = ei.Adam(0.02, (0.8, 0.99), 1e-6)
+    trainer.optimiser = ei.Adam(0.02, (0.8, 0.99), 1e-6)
     begun = take(trainer, problem, after)
     ei.save_checkpoint(tmp_path, trainer, begun, {"mine": 1})
     other, found, info = ei.load_checkpoint(tmp_path, threads=2)
@@ -195,7 +196,7 @@ def test_what_is_not_finite_is_never_written(saved, name, value):
     folder, trainer, _ = saved
     before = files(folder)
     which, field = name.split(".")
-    flat = {"params": trainer.params.flat, "m": trainer.adam.m, "v": trainer.adam.v}[which]
+    flat = {"params": trainer.params.flat, "m": trainer.optimiser.m, "v": trainer.optimiser.v}[which]
     getattr(ei.Params.like(trainer.config, flat.dtype, flat), field).flat[-1] = value
     with pytest.raises(ValueError, match=f"{field} is not finite after step 4"):
         ei.save_checkpoint(folder, trainer, np.zeros(4))
@@ -205,7 +206,7 @@ def test_what_is_not_finite_is_never_written(saved, name, value):
 def test_a_step_under_way_is_never_written(saved):
     folder, trainer, _ = saved
     before = files(folder)
-    trainer.adam.k += 1  # as a second Ctrl-C in the middle of a step leaves it
+    trainer.optimiser.k += 1  # as a second Ctrl-C in the middle of a step leaves it
     with pytest.raises(ValueError, match="losses must be those of all the trainer's steps"):
         ei.save_checkpoint(folder, trainer, np.zeros(4))
     assert files(folder) == before
@@ -281,7 +282,7 @@ def stop_at(monkeypatch, k):
 @pytest.mark.parametrize("source", ["compiled", "neurogym"])
 def test_stopped_after_every_step_it_ends_with_the_same_bytes(tmp_path, monkeypatch, whole, source):
     # In this process: a worker for the batches would take a second for each stop.
-    monkeypatch.setattr("eirnn_np.prefetch.PrefetchedStream", lambda *a: in_process(a[:5], a[-1]))
+    monkeypatch.setattr("eirnn_np.tasks.batches.WorkerStream", lambda _, start, *a: in_process(start, *a))
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         stop_at(patch, 0)
@@ -295,12 +296,10 @@ def test_stopped_after_every_step_it_ends_with_the_same_bytes(tmp_path, monkeypa
     assert_same(folder, whole, source)
 
 
-def in_process(arguments, start):
-    from eirnn_np.tasks import NeurogymStream
-
-    stream = NeurogymStream(*arguments)
-    stream.skip(start)
-    return stream
+def in_process(start, stream, *arguments):
+    drawn = stream(*arguments)
+    drawn.skip(start)
+    return drawn
 
 
 def assert_same(folder, whole, source="auto", but=()):
@@ -458,7 +457,7 @@ def test_a_gradient_alone_that_is_not_finite(problem, monkeypatch):
     monkeypatch.setattr(trainer._model, "loss_and_grads", spoiled)
     with pytest.raises(RunError, match=r"the gradient is not finite at step 1: .*\(gradient not finite: b_rec\)"):
         ei.train(trainer, iter([(problem.inputs, problem.labels)]), 1)
-    assert (trainer.k, trainer.adam.k) == (0, 0)
+    assert (trainer.k, trainer.optimiser.k) == (0, 0)
 
 
 def test_a_step_that_is_broken_off_is_known_for_one(problem, monkeypatch, tmp_path):
@@ -482,9 +481,9 @@ def test_an_update_of_another_algorithm_that_is_broken_off_is_not_kept(tmp_path,
     options, folder, update = [*OPTIONS, "--algorithm", "eprop", "--hidden", "9"], tmp_path / "run", kernels.adam
     assert run(*options, "--out", tmp_path / "whole") == 0
 
-    def interrupted(p, g, m, v, k, *rest):
-        update(p, g, m, v, k, *rest)
-        if k == 8:
+    def interrupted(p, of, g):
+        update(p, of, g)
+        if of.k == 8:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -1,6 +1,8 @@
 """Each numbered equation of docs/derivation.md is in the code that implements it, and no other number is."""
 
+import io
 import re
+import tokenize
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +18,10 @@ STUDIED = [*ONLINE, "J1", "J2", "J3", "J4", "J5", "J6", "S1"]
 # Which files, taken together, must carry which numbers.
 WHERE = {
     "the reference": (["reference.py"], EQUATIONS),
-    "the kernels": (
-        ["kernels.py"],
-        EQUATIONS,
-    ),
-    "the other algorithms": (["alternatives.py"], ONLINE),
-    "their kernels": (["alternatives_kernels.py"], ["T1", "L1", "L2", "L3"]),
-    "the studies": (["sgd.py", "study/gradient_flow.py"], ["J1", "J2", "J3", "J4", "J5", "J6", "S1"]),
+    "the kernels": (["kernels.py"], EQUATIONS),
+    "the other algorithms": (["algorithms/equations.py"], ONLINE),
+    "their kernels": (["algorithms/kernels.py"], ["T1", "L1", "L2", "L3"]),
+    "the studies": (["optimisers.py", "study/gradient_flow.py"], ["J1", "J2", "J3", "J4", "J5", "J6", "S1"]),
 }
 
 
@@ -38,13 +37,21 @@ def numbers(text):
     return found
 
 
-def source(name):
-    return (HERE / "eirnn_np" / name).read_text()
+def tags(source):
+    """The numbers with which a comment behind code begins. Docstrings and comments between lines implement nothing."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = (t.string for t in tokens if t.type == tokenize.COMMENT and not t.line.lstrip().startswith("#"))
+    return set().union(*(numbers(re.match(r"#( \([FBTRLJS]\d+\))*", comment)[0]) for comment in comments))
 
 
 def test_numbers_are_read_as_they_are_written():
     text = "(F1)-(F5), **(B1)** to **(B12)**, (F8)\nx = y  # (B3) (B4)\n  (B6-B8)\n(F6, B1), p(B11, 3), 0x(F1F)"
     assert numbers(text) == {"F8", "B3", "B4", "B6", "B7", "B8", "F6", "B1"}
+
+
+def test_only_what_stands_behind_code_marks_a_line():
+    text = '"""As (F1)."""\n# of (F2)\nx = 1  # (F3)\nx = 2  # (B4) (B5), reverses (F4)\nx = "# (F6)"\n'
+    assert tags(text) == {"F3", "B4", "B5"}
 
 
 def test_the_derivation_numbers_each_equation_once():
@@ -58,7 +65,7 @@ def test_the_derivation_numbers_each_equation_once():
 @pytest.mark.parametrize("part", WHERE)
 def test_the_code_carries_the_numbers(part):
     files, expected = WHERE[part]
-    found = set().union(*(numbers(source(name)) for name in files))
+    found = set().union(*(tags((HERE / "eirnn_np" / name).read_text()) for name in files))
     assert set(expected) - found == set()
 
 

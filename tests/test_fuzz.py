@@ -17,9 +17,9 @@ from hypothesis.extra import numpy as hnp
 
 import eirnn_np as ei
 from eirnn_np import kernels
-from eirnn_np.checkpoint import CHECKPOINT, RunError, _digest
-from eirnn_np.params import load_tensors, save_tensors
-from eirnn_np.train import Settings, read_run
+from eirnn_np.checkpoint import CHECKPOINT, _digest
+from eirnn_np.files import load_tensors, save_tensors
+from eirnn_np.runs import RunError, Settings, read_run
 
 OURS = (ValueError, TypeError)
 

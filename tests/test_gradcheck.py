@@ -13,7 +13,7 @@ from conftest import make_problem
 
 import eirnn_np as ei
 from eirnn_np.cli import main
-from eirnn_np.gradcheck import TOLERANCE, step_size_curve
+from eirnn_np.gradcheck import TOLERANCE, Check, GradientReport, step_size_curve
 
 ORACLES = ("fd directions", "fd coordinates", "numpy", "torch")
 DOCS = Path(__file__).parent.parent / "docs"
@@ -96,6 +96,67 @@ def test_entries_next_to_a_kink_are_counted_and_left_out():
     assert (check.compared, check.skipped, report.passed) == (2, 1, True)
     assert "1 left out next to a kink" in str(report)
     assert not ei.check_gradients(loss, grads, params, **options).passed  # blind to the kink, it fails there
+
+
+def absolute(p):
+    return float(np.abs(p["w"]).sum())
+
+
+def test_where_nothing_was_compared_nothing_passes():
+    """|x| at 0: every difference crosses the kink, and any gradient would do."""
+    params = {"w": np.zeros(3)}
+    for claimed in (0.0, 7.0):
+        report = ei.check_gradients(absolute, {"w": np.full(3, claimed)}, params, kinks=lambda p: p["w"] > 0)
+        assert not report.passed
+        assert report.unverified() == ["w"]
+        assert report.failures() == []
+        assert str(report).splitlines()[-1].startswith("UNVERIFIED: no oracle could check w")
+        assert report.to_dict()["tensors"]["w"]["checks"]["fd coordinates"]["verdict"] == "unverified"
+    assert not ei.check_gradients(lambda p: 0.0, {}, {}).passed
+
+
+@pytest.mark.parametrize("offset", [1e5, 1e9])
+def test_a_gradient_that_drowns_in_the_loss_is_unverified(offset):
+    """The rounding of the loss is in the tolerance: beside a large loss it would pass a gradient of the wrong sign."""
+    params = {"a": np.arange(1.0, 4.0)}
+
+    def loss(p):
+        return float(offset + 1e-3 * (p["a"] ** 2).sum())
+
+    for sign in (1, -1):
+        report = ei.check_gradients(loss, {"a": sign * 2e-3 * params["a"]}, params)
+        assert not report.passed
+    assert ei.check_gradients(lambda p: float(1e-3 * (p["a"] ** 2).sum()), {"a": 2e-3 * params["a"]}, params).passed
+
+
+def test_another_oracle_verifies_what_differences_cannot():
+    params = {"w": np.zeros(3)}
+    for theirs, passed in ((0.0, True), (1e-9, False)):
+        oracles = {"theirs": ({"w": np.full(3, theirs)}, 1e-12)}
+        report = ei.check_gradients(absolute, {"w": np.zeros(3)}, params, kinks=lambda p: p["w"] > 0, oracles=oracles)
+        assert report.passed is passed
+
+
+def test_a_wide_tolerance_has_no_power():
+    assert Check(error=0.2, tolerance=0.9, compared=3, norm=1.7).verdict == "unverified"
+    assert Check(error=1.0, tolerance=0.9, compared=3, norm=1.7).verdict == "FAIL"  # wrong even so
+    assert Check(error=1e-6, tolerance=1e-5, compared=3, norm=1.7).verdict == "pass"
+    assert Check(error=np.nan, tolerance=1e-5, compared=3, norm=1.7).verdict == "FAIL"
+    assert not GradientReport({}, {}).passed
+
+
+def test_a_parameter_without_influence_passes_at_zero_only():
+    params = {"w": np.ones(3), "idle": np.ones(2)}
+    for claimed in (0.0, 1e-8):
+        report = ei.check_gradients(absolute, {"w": np.ones(3), "idle": np.full(2, claimed)}, params)
+        assert report.passed is (claimed == 0)
+
+
+def test_every_share_of_a_network_s_check_is_shown_and_bounded(problem):
+    report = planted_errors.report_for(None, problem)
+    for row in report.rows.values():
+        assert all(0 < c.share <= 1e-3 and c.verdict == "pass" for c in row.values())
+    assert "tol/norm" in str(report)
 
 
 def test_names_and_shapes_must_fit():

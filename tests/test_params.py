@@ -10,7 +10,9 @@ from safetensors.numpy import save_file
 from scipy import stats
 
 import eirnn_np as ei
-from eirnn_np.params import ModelConfig, Params, load_tensors, save_tensors, write_file
+from eirnn_np.config import ModelConfig
+from eirnn_np.files import load_tensors, save_tensors, write_file
+from eirnn_np.params import Params
 
 SMALL = {"n_in": 2, "n_hidden": 7, "n_out": 4}
 LARGE = {"n_in": 30, "n_hidden": 200, "n_out": 60}  # E 160, H - E 40
@@ -139,7 +141,10 @@ def test_state_dict_goes_round(dtype, train_x0):
     ("key", "value", "message"),
     [
         ("fc.bias", None, r"missing keys \['fc.bias'\]"),
-        ("rnn.h2h.mask", np.ones((7, 7)), r"unknown keys \['rnn.h2h.mask'\]"),
+        ("rnn.h2h.mask", np.ones((7, 7)), r"its mask rnn.h2h.mask is not that of 5 excitatory units of 7"),
+        ("rnn.h2h.mask", np.ones((7, 6)), r"rnn.h2h.mask must have shape \(7, 7\), found \(7, 6\)"),
+        ("rnn.alpha", np.float64(0.2), r"unknown keys \['rnn.alpha'\]"),
+        ("fc.weight", np.zeros((4, 8)), "fc.weight must read at most the 7 units that there are, found 8"),
         ("rnn.h2h.weight", np.zeros((7, 6)), r"rnn.h2h.weight must have shape \(7, 7\), found \(7, 6\)"),
         ("rnn.h2h.bias", np.zeros((7, 1)), r"rnn.h2h.bias must have shape \(7,\), found \(7, 1\)"),
         ("fc.bias", np.zeros(3), r"fc.bias must have shape \(4,\), found \(3,\)"),
@@ -159,6 +164,73 @@ def test_state_dict_that_does_not_fit_is_refused(key, value, message):
         del state_dict[key]
     with pytest.raises(ValueError, match=message):
         ei.Params.from_state_dict(state_dict)
+
+
+TENSORS = {
+    "requires grad": lambda t: t.clone().requires_grad_(),
+    "parameters": torch.nn.Parameter,
+    "transposed": lambda t: t.mT.contiguous().mT if t.ndim == 2 else t,
+    "float64": torch.Tensor.double,
+    "bfloat16": torch.Tensor.bfloat16,
+    "float16": torch.Tensor.half,
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("kind", TENSORS)
+def test_tensors_of_every_kind_load(kind, prefix):
+    params = ei.init_params(ei.ModelConfig(**SMALL), 5)
+    tensors = {key: TENSORS[kind](torch.from_numpy(value)) for key, value in params.state_dict().items()}
+    found = ei.Params.from_state_dict({prefix + key: tensor for key, tensor in tensors.items()})
+    expected = np.concatenate([t.detach().to(torch.float64).numpy().ravel() for t in tensors.values()])
+    np.testing.assert_array_equal(found.flat, expected)
+    assert found.dtype == ("float64" if kind == "float64" else "float32")
+    np.testing.assert_allclose(found.flat, params.flat, rtol=2**-8)
+
+
+def test_the_mask_of_a_state_dict_is_that_of_the_network():
+    """The original's recurrent layer takes 0.8 of the units as excitatory, whatever e_prop the read-out has."""
+    E, H = 25, 50
+    params = ei.init_params(ei.ModelConfig(n_hidden=H, n_exc=E), 3, "float64")
+    original = ei.sign_mask(ei.ModelConfig(n_hidden=H, e_ratio=0.8))
+    state_dict = params.state_dict()
+    with pytest.raises(ValueError, match="fc.weight reads 25 of 50 units, but the original's recurrent layer takes 40"):
+        ei.from_state_dict(state_dict)
+    config, found = ei.from_state_dict({**state_dict, "rnn.h2h.mask": torch.from_numpy(original)}, sigma_rec=0.0)
+    np.testing.assert_array_equal(found.flat, params.flat)
+    assert (config.n_exc, config.sigma_rec) == (E, 0.0)
+    assert config == ei.from_state_dict(state_dict, mask=original, sigma_rec=0.0)[0]
+    rng = np.random.default_rng(0)
+    inputs, x, r = rng.normal(size=(6, 3, 3)), np.zeros((3, H)), np.zeros((3, H))
+    weights = np.abs(state_dict["rnn.h2h.weight"]) * original
+    for u in inputs:  # the original, by its own equations
+        current = u @ state_dict["rnn.input2h.weight"].T + state_dict["rnn.input2h.bias"]
+        x = 0.8 * x + 0.2 * (current + r @ weights.T + state_dict["rnn.h2h.bias"])
+        r = np.maximum(x, 0)
+    expected = r[:, :E] @ state_dict["fc.weight"].T + state_dict["fc.bias"]
+    for backend in ("numba", "numpy"):
+        outputs = ei.forward(config, found, inputs, backend=backend).outputs[-1]
+        np.testing.assert_allclose(outputs, expected, rtol=1e-10)
+    by_number = ei.forward(ei.from_state_dict(state_dict, n_exc=E)[0], found, inputs).outputs[-1]
+    assert np.abs(by_number - expected).max() > 0.001  # another network
+
+
+@pytest.mark.parametrize("train_x0", [False, True])
+def test_a_state_dict_makes_its_configuration(train_x0):
+    config = ei.ModelConfig(**SMALL, train_x0=train_x0, tau=80.0)
+    params = ei.init_params(config, 1)
+    found = ei.from_state_dict(params.state_dict(), tau=80.0)
+    assert found[0] == config
+    np.testing.assert_array_equal(found[1].flat, params.flat)
+    with_mask = {**params.state_dict(), "rnn.h2h.mask": ei.sign_mask(config)}
+    assert ei.from_state_dict(with_mask, tau=80.0)[0] == config
+    np.testing.assert_array_equal(ei.Params.from_state_dict(with_mask).flat, params.flat)
+    for options, message in (({"n_hidden": 8}, "n_hidden must be 7"), ({"n_exc": 6}, "n_exc must be 5"),
+                             ({"train_x0": not train_x0}, "train_x0 must be"), ({"dt": -1}, "dt must be")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            ei.from_state_dict(params.state_dict(), **options)
+    with pytest.raises(ValueError, match="mask must be rnn.h2h.mask of the state_dict, found another"):
+        ei.from_state_dict(with_mask, mask=np.ones((7, 7)))
 
 
 # --- configuration ---------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ import warnings
 import numpy as np
 import pytest
 
-from eirnn_np import replay, replay_tasks
-from eirnn_np.replay import CompiledStream, compiled_trials, self_check, supports
-from eirnn_np.replay_engine import _below, _double, normals
+from eirnn_np.tasks import catalogue, replay
+from eirnn_np.tasks.engine import _below, _double, normals
+from eirnn_np.tasks.replay import CompiledStream, compiled_trials, self_check, supports
 
-PDM, CONTEXT, DELAY, MULTI = replay_tasks.TASKS
+PDM, CONTEXT, DELAY, MULTI = catalogue.TASKS
 TUTORIAL = {
     "dt": 20,
     "timing": {"fixation": ("choice", (50, 100, 200, 400)), "stimulus": ("choice", (100, 200, 400, 800))},
@@ -161,21 +161,14 @@ def test_batches_of_every_task(task, kwargs):
 
 
 def test_batches_are_the_callers():
-    """A batch is not a view of anything that is written again; given arrays are filled and returned."""
+    """A batch is not a view of anything that is written again."""
     stream, again = CompiledStream(PDM, TUTORIAL, 4, 2000, 0), CompiledStream(PDM, TUTORIAL, 4, 2000, 0)
     kept = [next(stream) for _ in range(12)]
-    inputs, labels = np.empty((2000, 4, 3)), np.empty((2000, 4), np.int32)
     for x, y in kept:
-        out = again.next_into(inputs, labels)
-        assert out[0] is inputs
-        assert out[1] is labels
+        inputs, labels = next(again)
         assert np.array_equal(x, inputs)
         assert np.array_equal(y, labels)
     assert not any(np.shares_memory(a[0], b[0]) for a, b in itertools.combinations(kept, 2))
-    for wrong in ((inputs[:-1], labels), (inputs, labels[:, :1]), (inputs[None], labels)):
-        with pytest.raises(ValueError, match="must have shape .* found"):
-            again.next_into(*wrong)
-    assert np.array_equal(next(again)[0], next(stream)[0])  # the refusals took nothing
 
 
 # ---- trials and timings ----------------------------------------
@@ -329,41 +322,6 @@ def test_settings_at_random():
 # ---- state ----------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("task", "kwargs", "seq_len"), [(PDM, TUTORIAL, 100), (PDM, TUTORIAL, 3000), (CONTEXT, {"dt": 20}, 100)]
-)
-@pytest.mark.parametrize("before", [0, 1, 15, 16, 17])
-def test_state_in_mid_stream(task, kwargs, seq_len, before):
-    stream = CompiledStream(task, kwargs, 16, seq_len, 3)
-    for _ in range(before):
-        next(stream)
-    state = stream.get_state()
-    assert all(isinstance(a, np.ndarray) for a in state.values())
-    saved = {name: a.copy() for name, a in state.items()}
-    expected = [next(stream) for _ in range(40)]
-    assert all(np.array_equal(state[name], saved[name]) for name in state)
-    other = CompiledStream(task, kwargs, 16, seq_len, 99)
-    next(other)
-    other.set_state(saved)
-    assert_same_batches(other, expected)
-    stream.set_state(saved)
-    assert_same_batches(stream, expected)
-
-
-def test_state_of_another_stream_is_refused():
-    state = CompiledStream(PDM, TUTORIAL, 16, 100, 0).get_state()
-    for other in (
-        (PDM, {"dt": 20}, 16, 100, 0),
-        (PDM, TUTORIAL, 8, 100, 0),
-        (PDM, TUTORIAL, 16, 50, 0),
-        (DELAY, {"dt": 20}, 16, 100, 0),
-    ):
-        with pytest.raises(ValueError, match="state must come from"):
-            CompiledStream(*other).set_state(state)
-    with pytest.raises(ValueError, match="shape"):
-        CompiledStream(PDM, TUTORIAL, 16, 100, 0).set_state({**state, "key": state["key"][:1]})
-
-
 # ---- what is refused, and the self-check ----------------------------------------
 
 
@@ -427,12 +385,12 @@ def test_sizes_are_checked(arguments, name):
 
 def test_other_releases_are_refused(monkeypatch):
     for release, fits in (("2.2.0", True), ("2.2.7", True), ("2.3.1", False), ("2.20.0", False), ("1.0.0", False)):
-        monkeypatch.setattr(replay_tasks.metadata, "version", lambda name, release=release: release)
+        monkeypatch.setattr(catalogue.metadata, "version", lambda name, release=release: release)
         assert (supports(PDM, TUTORIAL) is None) == fits
     assert "found 1.0.0" in supports(PDM, TUTORIAL)
 
 
-@pytest.mark.parametrize("task", replay_tasks.TASKS)
+@pytest.mark.parametrize("task", catalogue.TASKS)
 def test_self_check_passes(task):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 import eirnn_np as ei
-from eirnn_np import report
 from eirnn_np.cli import main
-from eirnn_np.train import RunError, read_run
+from eirnn_np.runs import RunError, read_run, report
 
 VOID = {"meta", "br", "img", "link", "hr"}
 

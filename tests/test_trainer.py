@@ -9,8 +9,8 @@ import pytest
 from conftest import make_problem
 
 import eirnn_np as ei
-from eirnn_np.model import make_workspace
-from eirnn_np.train import RunError
+from eirnn_np.compiled import make_workspace
+from eirnn_np.trainer import RunError
 
 
 def bits(params):

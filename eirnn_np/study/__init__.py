@@ -119,7 +119,7 @@ def _measured(name, basis, seeds, steps):
 
 def _new_folder(name, out):
     """An empty folder that can be written, or RunError."""
-    from ..train import RunError, next_run_folder
+    from ..runs import RunError, next_run_folder
 
     try:
         folder = next_run_folder("studies", name) if out is None else Path(out)
@@ -159,7 +159,7 @@ def write(numbers, folder):
     import matplotlib as mpl
 
     from ..figures import STYLE, save_figure
-    from ..params import write_file
+    from ..files import write_file
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,10 +14,12 @@ import numpy as np
 from .. import tasks
 from ..algorithms import GradientTrainer
 from ..analysis import evaluate
+from ..config import ModelConfig, sign_mask
 from ..model import loss_and_grads, recurrent_noise
-from ..params import ModelConfig, Params, init_params, sign_mask
-from ..train import EVALUATION_SEED_OFFSET, RunError, read_run, train
-from ..trainer import Trainer
+from ..params import Params, init_params
+from ..runs import read_run
+from ..runs.settings import EVALUATION_SEED_OFFSET
+from ..trainer import RunError, Trainer, train
 
 TRIALS = 2000  # of each evaluation
 SEEDS_COSTLY = 6  # at most, for networks that are trained by slow algorithms

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from .. import model
-from ..params import ModelConfig, init_params, sign_mask
+from ..config import ModelConfig, sign_mask
+from ..params import init_params
 from . import common
 from .common import COLOURS, Variant
 

@@ -9,9 +9,12 @@ import itertools
 
 import numpy as np
 
-from .. import alternatives, model, reference, tasks
-from ..params import effective_weights, init_params, sign_mask
-from ..train import EVALUATION_SEED_OFFSET, RunError
+from .. import model, reference, tasks
+from ..algorithms import equations
+from ..config import sign_mask
+from ..params import effective_weights, init_params
+from ..runs.settings import EVALUATION_SEED_OFFSET
+from ..trainer import RunError
 from . import common
 from .common import COLOURS
 
@@ -42,7 +45,7 @@ def state_gradients(config, params, inputs, labels, noise, weights, undecided=Fa
     """
     x, _, z = model.forward(config, params, inputs, noise)
     dz = reference.loss_and_output_grad(config, 0 * z if undecided else z, labels, weights)[1]
-    return x, alternatives.truncated_adjoints(config, params, x, dz, len(x))
+    return x, equations.truncated_adjoints(config, params, x, dz, len(x))
 
 
 def jacobians(config, params, x):
@@ -222,9 +225,9 @@ def _other_networks(basis, seeds, bar):
 
 def draw(numbers):
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(17, 7.8), layout="constrained")
-    figure.get_layout_engine().set(wspace=0.06)
+    figure = Figure(figsize=(17, 7.8), layout=ConstrainedLayoutEngine(wspace=0.06))
     axes = figure.subplots(2, 4, width_ratios=[1, 1, 1.15, 1])
     names = [snapshot_name(at) for at in numbers["snapshots"]]
     norms = np.array(numbers["norms"])

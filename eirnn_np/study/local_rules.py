@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from .. import algorithms, model
-from ..adam import Adam
+from ..optimisers import Adam
 from ..params import effective_weights, init_params
 from . import common
 from .common import COLOURS, Variant

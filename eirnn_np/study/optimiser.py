@@ -3,9 +3,8 @@
 import numpy as np
 
 from .. import model
-from ..adam import Adam
+from ..optimisers import SGD, Adam
 from ..params import init_params
-from ..sgd import SGD
 from . import common
 from .common import COLOURS, Variant
 

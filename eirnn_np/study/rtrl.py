@@ -6,7 +6,8 @@ import tracemalloc
 
 import numpy as np
 
-from .. import alternatives, model, reference
+from .. import model, reference
+from ..algorithms import equations
 from ..params import init_params
 from . import common
 from .common import COLOURS
@@ -58,7 +59,7 @@ def measure(basis, seeds, steps, bar):
             noise = rng.normal(size=(T, B, H)) * small.noise_scale
             batch = inputs, labels, noise, np.full((T, B), 1 / (T * B))
             found = []
-            for m, gradient in enumerate((alternatives.rtrl, reference.loss_and_grads)):
+            for m, gradient in enumerate((equations.rtrl, reference.loss_and_grads)):
                 call = lambda gradient=gradient: gradient(small, params, *batch)[1]  # noqa: B023, E731
                 found.append(call())
                 seconds[c, m, i], peak[c, m, i] = _fastest(call), _peak(call)

@@ -18,8 +18,8 @@ import atheris
 
 import eirnn_np as ei
 from eirnn_np import checkpoint, params
-from eirnn_np.params import load_tensors, save_tensors
-from eirnn_np.train import Settings, read_run
+from eirnn_np.files import load_tensors, save_tensors
+from eirnn_np.runs import Settings, read_run
 
 # What follows coverage. Not whole modules: Numba compiles bytecode, and must not find atheris's in it.
 for function in (

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import eirnn_np as ei
-from eirnn_np.prefetch import PrefetchedStream
+from eirnn_np.tasks import NeurogymStream
+from eirnn_np.tasks.worker import WorkerStream
 
 TASK = "GoNogo-v0"
 
@@ -32,7 +33,7 @@ def test_what_the_replay_serves_needs_no_worker():
 
 
 def test_a_worker_that_fails_says_why(capfd):
-    stream = PrefetchedStream(TASK, 2, 10, 0, {"dt": "no number"}, 3, 2)
+    stream = WorkerStream((3, 2, 2, 10), 0, NeurogymStream, TASK, 2, 10, 0, {"dt": "no number"})
     with pytest.raises(RuntimeError, match=r"the worker process .* failed: \w+Error"):
         next(stream)
     assert "Traceback" in capfd.readouterr().err

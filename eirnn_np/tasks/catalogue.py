@@ -1,6 +1,6 @@
 """neurogym tasks as data: what a trial draws, how long its periods are, which rows of which table its channels show.
 
-Read by replay.py and interpreted by the engine: no task has code of its own there. May import numpy and the engine.
+Read by replay.py and interpreted by the engine: no task has code of its own there.
 Refuses, with the reason: other tasks, other releases of neurogym than 2.2, durations that are Python functions.
 Shapes: I inputs, L steps, P periods, D draws of a trial.
 """
@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from .replay_engine import FIXED, MENU, SHARE_REST, SHARE_U, SHOW, TRUNC_EXP, UNIFORM
+from .engine import FIXED, MENU, SHARE_REST, SHARE_U, SHOW, TRUNC_EXP, UNIFORM
 
 RELEASE = "2.2."  # of neurogym, the one that is reproduced
 TABLE_LIMIT = 1 << 22  # entries of one stimulus table, 32 MB
+COHERENCES = (0, 6.4, 12.8, 25.6, 51.2)  # %, the defaults of PerceptualDecisionMaking
 CONTEXT_DELAY = (600.0, 300.0, 3000.0)  # the default of ContextDecisionMaking, told apart by identity
 
 
@@ -49,6 +50,11 @@ def _numbers(values, name, ndim=1):
     ):
         raise Unsupported(f"{name} must be a non-empty {ndim}-d list of int or float, found {values!r}")
     return array
+
+
+def hardly_ever(mean, low, high):
+    """Does an exponential time fall between low and high less than once in 10,000 draws?"""
+    return mean <= 0 or not math.exp(-max(low, 0) / mean) - math.exp(-max(high, 0) / mean) > 1e-4
 
 
 def _clock(timing, name, dt):
@@ -87,7 +93,7 @@ def _clock(timing, name, dt):
     high = high if high == math.inf else _number(high, name, 0)
     if low >= high:  # trunc_exp draws nothing then
         return FIXED, ((high // dt) * dt, 0, 0), []
-    if mean == 0 or math.exp(-max(low, 0) / mean) - math.exp(-high / mean) < 1e-4:
+    if hardly_ever(mean, low, high):
         raise Unsupported(f"{name} = {timing!r} would be rejected more than 10,000 times a draw")
     return TRUNC_EXP, (mean, low, high), []
 
@@ -96,10 +102,9 @@ def _clock(timing, name, dt):
 class Task:
     """What a trial draws and shows; `engine` is the tuple of arrays that `run` takes.
 
-    info maps a name of the trial's dictionary to (values, strides): the entry is values[draws @ strides], or the
-    draw itself where
-    values is None. own is 1 if a period's durations come from a second generator with the same seed (neurogym's
-    TruncExp).
+    info maps a name of the trial's dictionary to (values, strides): the entry is values[draws @ strides], or the draw
+    itself where values is None. own is 1 if a period's durations come from a second generator with the same seed
+    (neurogym's TruncExp).
     """
 
     n_in: int
@@ -154,13 +159,12 @@ def _task(kwargs, defaults, sizes, n_in, n_out, still, terms, noise, info, table
 
 
 def _ring(theta, center, coh):
-    """The bump of a stimulus at each angle, in neurogym's own expression: it is not repeated in the engine, for
-    np.cos is NumPy's."""
+    """The bump of a stimulus at each angle, in neurogym's own expression and with NumPy's own cos, for its bits."""
     return np.cos(theta - center) * (coh / 200) + 0.5
 
 
 def _perceptual(kw):
-    n, cohs = kw["dim_ring"], _numbers(kw["cohs"] or [0, 6.4, 12.8, 25.6, 51.2], "cohs")
+    n, cohs = kw["dim_ring"], _numbers(kw["cohs"] or COHERENCES, "cohs")
     theta = np.linspace(0, 2 * np.pi, n, endpoint=False)
     table = np.array([[_ring(theta, theta[gt], coh) for coh in cohs] for gt in range(n)])
     return _task(

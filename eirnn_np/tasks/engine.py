@@ -1,9 +1,7 @@
-"""The engine of the compiled replay: NumPy's legacy random numbers, and trials of neurogym drawn with them from a
-description.
+"""The engine of the compiled replay: NumPy's legacy random numbers, and with them trials of neurogym.
 
-Numba kernels and their helpers, in one file because of their cache; imports nothing of ours, validates nothing. No
-fastmath: every
-operation is one that NumPy does, in NumPy's order, so that the bits agree.
+Numba kernels and their helpers, in one file because of their cache; validates nothing. No fastmath: every operation is
+one that NumPy does, in NumPy's order, so that the bits agree.
 
 Shapes: B environments side by side, L steps of each, I input channels; P periods and D draws of a trial.
 """
@@ -18,9 +16,8 @@ SHOW, SHARE_U, SHARE_REST = range(3)  # how a stimulus level comes about
 
 
 # ---- NumPy's legacy generator ----------------------------------------
-# One MT19937 per stream s: key (S, 624) and pos (S,) as in RandomState.get_state(), words (S, 624) the same block
-# after tempering,
-# kept (S,) the second value of the polar method where has (S,) is 1.
+# One MT19937 per stream s: key (S, 624) and pos (S,) as in RandomState.get_state(), words (S, 624) the same block after
+# tempering, kept (S,) the second value of the polar method where has (S,) is 1.
 
 
 @njit(cache=True, nogil=True)
@@ -169,16 +166,8 @@ def run(inputs, labels, n_trials, draws, bounds, rng, task):
                     t += menu[menu_at[p] + _below(key, words, pos, menu_at[p + 1] - menu_at[p])]
                 else:
                     s = b + n_batch * clock_own[p]
-                    t += _duration(
-                        keys[s],
-                        blocks[s],
-                        positions[s : s + 1],
-                        dt,
-                        clock_kind[p],
-                        clock_par[p, 0],
-                        clock_par[p, 1],
-                        clock_par[p, 2],
-                    )
+                    kind, (mean, low, high) = clock_kind[p], clock_par[p]
+                    t += _duration(keys[s], blocks[s], positions[s : s + 1], dt, kind, mean, low, high)
                 edge[p + 1] = int(t / dt)
 
             level[:] = still

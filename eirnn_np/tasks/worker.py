@@ -1,7 +1,7 @@
 """Batches prepared ahead in a worker process, for tasks that neurogym itself must draw.
 
 The same batches in the same order as without it. The worker is spawned, never forked: GNU OpenMP, which Numba's
-threads use, does not survive a fork. Imports tasks; nothing of the training.
+threads use, does not survive a fork.
 """
 
 import contextlib
@@ -16,11 +16,19 @@ import weakref
 AHEAD = 8  # batches waiting in the queue: enough to ride out Dataset's refills, small in memory
 
 
-class PrefetchedStream:
-    """An iterator over `NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)`, drawn in another process, from
-    batch `start` on.
+class WorkerStream:
+    """An iterator over the batches of ``stream(*arguments)`` from batch `start` on, drawn in another process.
 
     Use it as a context manager or call `close`; it also closes when it is collected or the process ends.
+
+    Parameters
+    ----------
+    sizes : (n_in, n_out, batch_size, seq_len)
+        Of the batches; kept as attributes.
+    start : int
+        The first batch, counted from 0.
+    stream : class
+        With ``skip(n)`` and an iterator of batches; it and its arguments must pickle.
 
     Raises
     ------
@@ -30,13 +38,11 @@ class PrefetchedStream:
 
     source = "neurogym, one worker"
 
-    def __init__(self, task, batch_size, seq_len, seed, env_kwargs, n_in, n_out, start=0):
-        self.n_in, self.n_out, self.batch_size, self.seq_len = n_in, n_out, batch_size, seq_len
+    def __init__(self, sizes, start, stream, *arguments):
+        self.n_in, self.n_out, self.batch_size, self.seq_len = sizes
         context = multiprocessing.get_context("spawn")
         self._queue = context.Queue(AHEAD)
-        self._worker = context.Process(
-            target=_work, args=(self._queue, task, batch_size, seq_len, seed, env_kwargs, start), daemon=True
-        )
+        self._worker = context.Process(target=_work, args=(self._queue, start, stream, arguments), daemon=True)
         self._worker.start()
         self._finalizer = weakref.finalize(self, _stop, self._worker, self._queue)
 
@@ -72,15 +78,13 @@ class PrefetchedStream:
         self.close()
 
 
-def _work(batches, task, batch_size, seq_len, seed, env_kwargs, start):
+def _work(batches, start, stream, arguments):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it ends this process
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     try:
-        from .tasks import NeurogymStream
-
-        stream = NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
-        stream.skip(start)
-        for batch in stream:
+        drawn = stream(*arguments)
+        drawn.skip(start)
+        for batch in drawn:
             batches.put(batch)
     except Exception as error:
         traceback.print_exc()  # on the standard error that both share

@@ -1,8 +1,8 @@
-"""Numba kernels of truncated BPTT and of the eligibility traces; alternatives.py has the same in plain NumPy.
+"""Numba kernels of truncated BPTT and of the eligibility traces; equations.py has the same in plain NumPy.
 
-Simple loops, that LLVM vectorises. Imports numpy and numba only; takes arrays that the caller has validated. Each
+Simple loops, that LLVM vectorises. Takes arrays that the caller has validated. Each
 array element has one writer and sums have one order, so results do not depend on the number of threads.
-Shapes as in alternatives.py: s_t = [r_{t-1}, u_t, 1] is (T, B, S), S = H + I + 1; dv (H, S).
+Shapes as in equations.py: s_t = [r_{t-1}, u_t, 1] is (T, B, S), S = H + I + 1; dv (H, S).
 """
 
 import numpy as np

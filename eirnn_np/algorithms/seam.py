@@ -1,8 +1,7 @@
 """The seam for other algorithms: each is a function with the signature of `loss_and_grads`.
 
 `algorithm(name)` gives one of them, `GradientTrainer` trains with any of them. The main job does not come through
-here: `Trainer` makes its whole step of BPTT in one compiled call. Imports model, adam, trainer, alternatives and its
-kernels.
+here: `Trainer` makes its whole step of BPTT in one compiled call.
 """
 
 import functools
@@ -11,12 +10,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import alternatives, alternatives_kernels, model, reference
-from .adam import Adam
-from .noise import uniforms
-from .params import ModelConfig, Params, effective_weights, real_array
-from .threads import launch, limited
-from .trainer import blank_batch, check_trainer
+from .. import model, reference
+from ..checks import check_array, check_choice, check_integer
+from ..config import ModelConfig
+from ..noise import uniforms
+from ..optimisers import Adam
+from ..params import Params, effective_weights
+from ..threads import launch, limited
+from ..trainer import Trainer, blank_batch, check_trainer
+from . import equations, kernels
 
 Gradient = Callable[..., tuple[float, Params]]  # the signature of `loss_and_grads`
 
@@ -47,8 +49,7 @@ def algorithm(name: str = "bptt", truncation: int | None = None, seed: int = 0) 
     ValueError
         For an unknown name, a missing or superfluous truncation, or one below 1.
     """
-    if name not in ALGORITHMS:
-        raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, found {name!r}")
+    check_choice("algorithm", name, ALGORITHMS)
     if name == "tbptt":
         return functools.partial(truncated_bptt, steps=check_truncation(truncation))
     if truncation is not None:
@@ -59,10 +60,8 @@ def algorithm(name: str = "bptt", truncation: int | None = None, seed: int = 0) 
 
 
 def check_truncation(truncation) -> int:
-    """`truncation` if it is an integer of at least 1, else ValueError."""
-    if isinstance(truncation, bool) or not isinstance(truncation, int | np.integer) or truncation < 1:
-        raise ValueError(f"the algorithm tbptt needs a truncation, an integer of at least 1, found {truncation!r}")
-    return int(truncation)
+    """The K of tbptt as an int; ValueError for what is none."""
+    return check_integer("truncation (of the algorithm tbptt)", truncation, 1)
 
 
 def truncated_bptt(
@@ -84,23 +83,23 @@ def truncated_bptt(
     steps = check_truncation(steps)
     params, batch = _check(config, params, inputs, labels, noise, weights, backend)
     if backend == "numpy":
-        loss, grads = alternatives.truncated_bptt(config, params, *batch, steps=steps)
+        loss, grads = equations.truncated_bptt(config, params, *batch, steps=steps)
         return float(loss), grads
     run = _Compiled(config, params, *batch)
     T, B, H = run.x.shape
     dx = np.zeros((T + 1, B, H), params.dtype)
     w_rec = effective_weights(config, params)
     with launch():
-        alternatives_kernels.truncated_adjoints(
+        kernels.truncated_adjoints(
             dx, np.empty((B, H), params.dtype), run.read_out, run.x, run.alpha, w_rec, steps, run.brainpy
         )
     dv = np.zeros((H, run.s.shape[2]), params.dtype)
     with launch():
-        alternatives_kernels.current_weight_grads(dv, dx[:T], run.s, run.alpha)
+        kernels.current_weight_grads(dv, dx[:T], run.s, run.alpha)
     dx0 = None
     if params.x0 is not None:
-        x0 = np.broadcast_to(params.x0, (B, H))
-        dx0 = reference.through_relu(config, (run.alpha * dx[0]) @ w_rec, dx[0], x0, run.alpha).sum(axis=0)  # (B11)
+        kept = reference.leak(config, run.alpha, params.x0)
+        dx0 = ((run.alpha * dx[0]) @ w_rec * (params.x0 > 0) + kept * dx[0]).sum(axis=0)  # (B11)
     return run.loss, run.grads(dv, dx0)
 
 
@@ -119,7 +118,7 @@ def rtrl(
     spent in one matrix product. Time O(T B H^4), memory O(B H^3): for small networks.
     """
     params, batch = _check(config, params, inputs, labels, noise, weights, backend)
-    loss, grads = alternatives.rtrl(config, params, *batch)
+    loss, grads = equations.rtrl(config, params, *batch)
     return float(loss), grads
 
 
@@ -144,9 +143,9 @@ def eprop(
     """
     params, batch = _check(config, params, inputs, labels, noise, weights, backend)
     if feedback is not None:
-        feedback = real_array("feedback", feedback, (config.n_out, config.n_hidden), params.dtype)
+        feedback = check_array("feedback", feedback, (config.n_out, config.n_hidden), params.dtype)
     if backend == "numpy":
-        loss, grads = alternatives.eprop(config, params, *batch, feedback=feedback)
+        loss, grads = equations.eprop(config, params, *batch, feedback=feedback)
         return float(loss), grads
     run = _Compiled(config, params, *batch)
     signal = run.read_out if feedback is None else run.dz @ feedback
@@ -154,9 +153,7 @@ def eprop(
     dx0 = np.zeros(config.n_hidden, params.dtype)
     active = np.broadcast_to(run.x0 > 0, signal.shape[1:]).copy()
     with launch():
-        alternatives_kernels.eligibility_grads(
-            dv, dx0, np.empty_like(dv), signal, run.s, run.x, active, run.alpha, run.brainpy
-        )
+        kernels.eligibility_grads(dv, dx0, np.empty_like(dv), signal, run.s, run.x, active, run.alpha, run.brainpy)
     return run.loss, run.grads(dv, None if params.x0 is None else dx0)
 
 
@@ -210,13 +207,13 @@ class GradientTrainer:
     ) -> None:  # fmt: skip
         self.threads = check_trainer(config, params, seed, threads)
         self.config, self.params, self.seed, self.gradient = config, params, seed, gradient
-        self.adam = Adam(lr) if optimiser is None else optimiser
+        self.optimiser = Adam(lr) if optimiser is None else optimiser
         self.grads = Params.like(config, params.dtype)
         self.k = 0
 
     @property
     def lr(self) -> float:
-        return self.adam.lr
+        return self.optimiser.lr
 
     def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step; returns the loss before the update.
@@ -232,7 +229,7 @@ class GradientTrainer:
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen to here
                 loss, self.grads = self.gradient(self.config, self.params, inputs, labels, noise, weights)
             if math.isfinite(loss) and np.isfinite(self.grads.flat).all():
-                self.adam.update(self.params, self.grads)
+                self.optimiser.update(self.params, self.grads)
                 self.k += 1
         return loss
 
@@ -240,6 +237,13 @@ class GradientTrainer:
         """Compile what `step` needs, without changing anything."""
         batch = blank_batch(self.config, 2, 1, self.params.dtype)  # kernels are compiled for any size
         GradientTrainer(self.config, self.params.copy(), self.gradient, 1e-3, 0, self.threads).step(*batch)
+
+
+def make_trainer(config: ModelConfig, params: Params, gradient: Gradient | None = None, **options):
+    """A `GradientTrainer` of `gradient`, or, without one, the `Trainer` of BPTT; `options` as they take them."""
+    return (
+        Trainer(config, params, **options) if gradient is None else GradientTrainer(config, params, gradient, **options)
+    )
 
 
 class _Compiled:
@@ -254,13 +258,13 @@ class _Compiled:
         self.read_out = np.zeros_like(self.x)
         self.read_out[:, :, : config.n_exc] = self.dz @ params.w_out  # (B2)
         self.x0 = np.zeros(config.n_hidden, params.dtype) if params.x0 is None else params.x0
-        self.s = alternatives_kernels.extended_rows(self.r, inputs, self.x0)
+        self.s = kernels.extended_rows(self.r, inputs, self.x0)
 
     def grads(self, dv, dx0):
         """dL/dV (H, S) as gradients of the parameters; those of the read-out are exact in every algorithm."""
         rates = self.r[:, :, : self.config.n_exc].reshape(-1, self.config.n_exc)
         dz = self.dz.reshape(-1, self.config.n_out)
-        return alternatives.online_grads(self.config, self.params, dv, dx0, dz.T @ rates, dz.sum(axis=0))
+        return equations.online_grads(self.config, self.params, dv, dx0, dz.T @ rates, dz.sum(axis=0))
 
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # inputs, targets, noise, weights

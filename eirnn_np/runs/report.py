@@ -1,27 +1,27 @@
 """One HTML page of a run that needs nothing else: figures as inline SVG, for dark and light screens and for paper.
 
-Imports analysis through train.py, figures, and the model for gradients and the starting weights. `write_report` is
-the command `eirnn-np report`.
+`write_report` is the command `eirnn-np report`.
 """
 
 import io
 import os
 import re
-import tempfile
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from . import figures, tasks
-from .model import loss_and_grads, recurrent_noise
-from .params import ModelConfig, Params, effective_weights, init_params, write_file
-
-if TYPE_CHECKING:
-    from .train import Settings
+from .. import figures, tasks
+from ..config import ModelConfig
+from ..files import write_file
+from ..model import loss_and_grads, recurrent_noise
+from ..params import Params, effective_weights, init_params
+from ..trainer import RunError
+from .evaluation import evaluate_run, performance_line
+from .folder import environment, read_run
+from .settings import Settings
 
 GRADIENT_BATCHES = 20
 
@@ -107,8 +107,6 @@ def write_report(run: str | os.PathLike, path: str | os.PathLike | None = None) 
     RunError
         If the folder holds no finished run, or the page cannot be written.
     """
-    from .train import RunError, read_run
-
     run = Path(run)
     html = build_report(run.resolve().name, *read_run(run))
     path = run / "report.html" if path is None else Path(path)
@@ -119,12 +117,9 @@ def write_report(run: str | os.PathLike, path: str | os.PathLike | None = None) 
     return path
 
 
-def build_report(name: str, settings: "Settings", config: ModelConfig, params: Params, losses: np.ndarray) -> str:
-    """The page, as text, from what `train.read_run` gives."""
-    from .train import environment, evaluate_run, performance_line
-
-    with tempfile.TemporaryDirectory() as scratch:
-        evaluation, result = evaluate_run(settings, config, params, Path(scratch))
+def build_report(name: str, settings: Settings, config: ModelConfig, params: Params, losses: np.ndarray) -> str:
+    """The page, as text, from what `read_run` gives."""
+    evaluation, result = evaluate_run(settings, config, params)
     start = init_params(config, settings.seed, settings.dtype)
     norms = gradient_norms(settings, config, (start, params))
     before, after = (effective_weights(config, p) for p in (start, params))
@@ -175,7 +170,7 @@ def build_report(name: str, settings: "Settings", config: ModelConfig, params: P
     )
 
 
-def gradient_norms(settings: "Settings", config: ModelConfig, networks: tuple[Params, ...]) -> list[dict[str, float]]:
+def gradient_norms(settings: Settings, config: ModelConfig, networks: tuple[Params, ...]) -> list[dict[str, float]]:
     """[{parameter: norm of its gradient}], one for each of `networks`: means over batches that training did not see."""
     batches = tasks.make_batches(
         settings.task, settings.batch_size, settings.seq_len, settings.evaluation_seed, settings.env_kwargs
@@ -198,9 +193,8 @@ def _picture(name: str, figure: Figure) -> str:
     figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(
-        r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.S
-    )  # it would style every figure
+    # A style of the picture's own would be every picture's.
+    svg = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.S)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)  # ids are the page's, not the picture's
     svg = re.sub(r"#[0-9a-f]{6}", lambda match: _colour(match[0]), svg)
     width, height = (float(value) for value in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[0])

@@ -1,7 +1,7 @@
 """Other ways to a gradient, in plain NumPy, one line per equation: truncated BPTT, RTRL, e-prop and RFLO.
 
 Beside reference.py, and as readable: equation numbers are those of docs/derivation.md, sections 10 to 12. Checks
-nothing (algorithms.py does). `rtrl` and `eprop` run forward in time and keep no trajectory; `rtrl` shares no
+nothing (seam.py does). `rtrl` and `eprop` run forward in time and keep no trajectory; `rtrl` shares no
 derivation with BPTT, so that it can serve as its oracle.
 Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs; S = H + I + 1, the length of
 s_t = [r_{t-1}, u_t, 1]; V = [W_rec, W_in, b] is (H, S).
@@ -9,8 +9,9 @@ s_t = [r_{t-1}, u_t, 1]; V = [W_rec, W_in, b] is (H, S).
 
 import numpy as np
 
-from .params import Params, effective_weights, sign_mask
-from .reference import forward, loss_and_output_grad, parameter_grads, through_relu
+from ..config import sign_mask
+from ..params import Params, effective_weights
+from ..reference import forward, leak, loss_and_output_grad, parameter_grads, untrain
 
 
 def truncated_bptt(config, params, inputs, targets, noise, weights, steps):
@@ -30,7 +31,7 @@ def truncated_adjoints(config, params, x, dz, steps):
     dx = np.zeros((T + 1, B, H), params.dtype)  # dx[t] is dL/dx_{t+1}, as in reference.py
     for _ in range(min(steps, T)):
         dr = read_out + (alpha * dx[1:]) @ w_rec
-        dx[:T] = through_relu(config, dr, dx[1:], x, alpha)  # (T1), from the sweep before
+        dx[:T] = dr * (x > 0) + leak(config, alpha, x) * dx[1:]  # (T1), from the sweep before
     return dx[:T]
 
 
@@ -44,7 +45,7 @@ def rtrl(config, params, inputs, targets, noise, weights):
     dv, dx0 = np.zeros((H, S), params.dtype), np.zeros(H, params.dtype)
     for now in _online(config, params, inputs, targets, noise, weights):
         jacobian = (alpha[:, None] * w_rec) * (now.x_before > 0)[:, None, :]
-        jacobian[:, unit, unit] += _leak(config, alpha, now.x_before)  # (R1)
+        jacobian[:, unit, unit] += leak(config, alpha, now.x_before)  # (R1)
         influence = (jacobian @ influence.reshape(B, H, H * S)).reshape(influence.shape)
         influence[:, unit, unit] += alpha[:, None] * now.s[:, None, :]  # (R2)
         influence_x0 = jacobian @ influence_x0  # (R3)
@@ -66,9 +67,9 @@ def eprop(config, params, inputs, targets, noise, weights, feedback=None):
     trace_x0 = np.ones((B, H), params.dtype)
     dv, dx0 = np.zeros((H, S), params.dtype), np.zeros(H, params.dtype)
     for now in _online(config, params, inputs, targets, noise, weights):
-        leak = _leak(config, alpha, now.x_before)
-        trace = leak[..., None] * trace + alpha[:, None] * now.s[:, None, :]  # (L1)
-        trace_x0 = leak * trace_x0
+        kept = leak(config, alpha, now.x_before) * np.ones((B, 1), params.dtype)
+        trace = kept[..., None] * trace + alpha[:, None] * now.s[:, None, :]  # (L1)
+        trace_x0 = kept * trace_x0
         signal = now.dr if feedback is None else now.dz @ feedback  # (L2)
         signal = signal * (now.x > 0)
         dv += np.einsum("bi,bij->ij", signal, trace)  # (L3)
@@ -101,8 +102,7 @@ def _online(config, params, inputs, targets, noise, weights):
     for t in range(T):
         now.x_before, r = now.x, np.maximum(now.x, 0)
         now.s = np.concatenate([r, inputs[t], one], axis=1)
-        leaking = r if config.dynamics == "brainpy" else now.x
-        now.x = (1 - alpha) * leaking + alpha * (now.s @ v.T) + noise[t]  # (F2) (F3)
+        now.x = leak(config, alpha, now.x) * now.x + alpha * (now.s @ v.T) + noise[t]  # (F2) (F3)
         r = np.maximum(now.x, 0)  # (F4)
         z = r[:, :E] @ params.w_out.T + params.b_out  # (F5)
         loss, now.dz = loss_and_output_grad(config, z, targets[t], weights[t])
@@ -114,20 +114,13 @@ def _online(config, params, inputs, targets, noise, weights):
         yield now
 
 
-def _leak(config, alpha, x):
-    """d x_t / d x_{t-1} of a unit by itself, (B, H): 1 - alpha, with "brainpy" only while it is active."""
-    return (1 - alpha) * ((x > 0) if config.dynamics == "brainpy" else np.ones_like(x))
-
-
 def online_grads(config, params, dv, dx0, dw_out, db_out):
     """dL/dV (H, S), and dL of x_0 and of the read-out, as gradients of the parameters."""
     H, grads = config.n_hidden, Params.like(config, params.dtype)
     grads.w_rec[...] = dv[:, :H] * sign_mask(config).astype(params.dtype) * np.sign(params.w_rec)  # (B6)
     grads.w_in[...] = dv[:, H:-1]
-    grads.b_rec[...] = dv[:, -1]
-    if config.dynamics != "brainpy":
-        grads.b_in[...] = dv[:, -1]
+    grads.b_rec[...] = grads.b_in[...] = dv[:, -1]
     grads.w_out[...], grads.b_out[...] = dw_out, db_out
     if grads.x0 is not None:
         grads.x0[...] = dx0
-    return grads
+    return untrain(config, grads)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at a moment that suits the training. Imports nothing of ours."""
+"""Ctrl-C and SIGTERM at a moment that suits the training."""
 
 import signal
 import threading

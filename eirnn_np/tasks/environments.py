@@ -1,0 +1,140 @@
+"""neurogym's environments: made, checked, and their batches drawn. neurogym is imported on first use.
+
+A task must be supervised (new_trial gives `ob` and `gt`), observe a vector and act by one discrete choice; what does
+not fit is refused with its reason.
+"""
+
+import contextlib
+import math
+import warnings
+from numbers import Real
+
+import numpy as np
+
+from .catalogue import hardly_ever
+
+SHORTEST_DT, MOST_STEPS = 0.01, 10**6  # ms; time steps of one period
+
+
+class NeurogymStream:
+    """The batches of neurogym.Dataset, seeded; each an array of its own. Has what replay.CompiledStream has."""
+
+    source = "neurogym"
+
+    def __init__(self, task, batch_size, seq_len, seed, env_kwargs):
+        env = make_env(task, env_kwargs)
+        self.n_in, self.n_out = env.observation_space.shape[0], int(env.action_space.n)
+        self.batch_size, self.seq_len = batch_size, seq_len
+        with quiet():
+            from neurogym import Dataset
+
+            try:
+                self._dataset = Dataset(env, batch_size=batch_size, seq_len=seq_len)
+                # Dataset fills its cache before it can be seeded, from copies of one environment: what a task
+                # remembers of its trials, and a timing that is a function, would tie the streams to each other
+                # and to that first, unseeded cache. So each stream gets a new environment of its own.
+                self._dataset.envs = [make_env(task, env_kwargs) for _ in range(batch_size)]
+                self._dataset.seed(seed)
+                self._dataset._cache()
+            except Exception as error:  # again, a task may raise anything
+                raise ValueError(f"task {task} does not fit neurogym.Dataset: {one_line(error)}") from None
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        with quiet():
+            inputs, labels = next(self._dataset)
+        # Dataset hands out views of a cache that it will overwrite.
+        return inputs.astype(np.float32), labels.astype(np.int64)
+
+    def skip(self, n):
+        """Pass over n batches."""
+        with quiet():
+            for _ in range(n):
+                next(self._dataset)
+
+
+def make_env(task, env_kwargs):
+    """The neurogym environment, unwrapped, after checking that a network of ours can learn it."""
+    if not isinstance(env_kwargs, dict):
+        raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {type(env_kwargs).__name__}")
+    check_times(env_kwargs)
+    with quiet():
+        import neurogym
+        from gymnasium import spaces
+        from neurogym.envs.registration import ALL_EXTENDED_ENVS
+
+        if task not in ALL_EXTENDED_ENVS:
+            import difflib
+
+            near = difflib.get_close_matches(str(task), ALL_EXTENDED_ENVS, 3, 0.4)
+            raise ValueError(f"unknown task {task!r}{'; did you mean ' + ', '.join(near) + '?' if near else ''}")
+        try:
+            env = neurogym.make(task, **env_kwargs).unwrapped
+            env.seed(0)
+            observation, action = env.observation_space, env.action_space
+            reason = None
+            if not isinstance(observation, spaces.Box) or len(observation.shape) != 1:
+                reason = f"its observations are not vectors ({observation})"
+            elif not isinstance(action, spaces.Discrete):
+                reason = f"its actions are not one discrete choice ({action})"
+            else:
+                env.new_trial()
+                if not env._has_gt:
+                    reason = "it gives no ground truth (it is not supervised)"
+                elif env.ob.shape[0] != env.gt.shape[0] or env.gt.shape[0] == 0:
+                    reason = "its trials are empty: is dt longer than every period?"
+                elif env.gt.min() < 0 or env.gt.max() >= action.n:
+                    reason = "its ground truth is not one of its actions"
+        except Exception as error:  # a task may raise anything at all on arguments it did not expect
+            raise ValueError(f"task {task} does not start with {env_kwargs}: {one_line(error)}") from None
+    if reason:
+        raise ValueError(f"task {task} does not fit: {reason}")
+    with quiet():
+        return neurogym.make(task, **env_kwargs).unwrapped  # one that has drawn nothing yet
+
+
+def check_times(env_kwargs):
+    """Refuse what neurogym would take no end of time or memory for; all else about a task is neurogym's to judge."""
+    if not isinstance(env_kwargs, dict):
+        return
+    dt, timing = env_kwargs.get("dt", 100), env_kwargs.get("timing")
+    dt = dt if isinstance(dt, int | float | np.number) and dt > 0 else 100
+    if dt < SHORTEST_DT:
+        raise ValueError(f"dt must be at least {SHORTEST_DT} ms, found {dt}")
+    for period, spec in timing.items() if isinstance(timing, dict) else ():
+        if isinstance(spec, list | tuple) and len(spec) == 2 and spec[0] == "truncated_exponential":
+            if _hardly_ever(spec[1]):
+                raise ValueError(f"timing of {period} would be rejected 10,000 times for each that is drawn: {spec!r}")
+            continue
+        for value in _numbers_in(spec):
+            if not abs(value) <= MOST_STEPS * dt:
+                raise ValueError(f"timing of {period} must be at most {MOST_STEPS:,} steps of {dt} ms, found {value}")
+
+
+def _numbers_in(spec):
+    if isinstance(spec, Real):
+        return [spec]
+    return [n for item in spec for n in _numbers_in(item)] if isinstance(spec, list | tuple) else []
+
+
+def _hardly_ever(arguments):
+    """Is an exponential time of (mean, low, high) rejected almost always?"""
+    try:
+        mean, low, high = map(float, (*arguments, *(0, math.inf)[len(arguments) - 1 :]))
+    except (TypeError, ValueError):  # neurogym will say what is wrong
+        return False
+    return low < high and hardly_ever(mean, low, high)
+
+
+def one_line(error):
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+@contextlib.contextmanager
+def quiet():
+    """Silence neurogym's and gymnasium's deprecation notes around a call to them, and nothing else."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

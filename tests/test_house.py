@@ -1,0 +1,126 @@
+"""The house: which module may import which. Arrows point down; what stands on one level does not import its like.
+
+Imports inside functions count: they are arrows too. Those under TYPE_CHECKING do as well.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import eirnn_np as ei
+
+PACKAGE = Path(ei.__file__).parent
+
+# From the ground up. A module may import what stands on a lower level, and modules of its own wing; of two on one level
+# neither may import the other, except as listed below.
+LEVELS = [
+    ["checks", "files", "threads"],
+    ["noise", "kernels"],
+    ["config"],
+    ["params"],
+    ["reference", "compiled", "optimisers"],
+    ["model"],
+    ["tasks", "trainer"],
+    ["algorithms"],
+    ["analysis", "checkpoint", "gradcheck"],
+    ["figures", "golden"],
+    ["runs"],
+    ["study"],
+    ["cli"],
+    ["__main__"],
+]
+WINGS = ["tasks", "algorithms", "runs", "study"]
+# Within a wing, from the ground up; its __init__ stands on top.
+INSIDE = {
+    "tasks": ["engine", "catalogue", "worker", "replay", "environments", "batches"],
+    "algorithms": ["kernels", "equations", "seam"],
+    "runs": ["signals", "settings", "evaluation", "folder", "training", "report"],
+}
+TOP = "eirnn_np"
+
+
+def name_of(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(name):
+    """The modules of ours that a module imports, as dotted names below the package; "" is the package itself."""
+    path = MODULES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names if alias.name.split(".")[0] == TOP]
+            found |= {target.removeprefix(TOP).removeprefix(".") for target in targets}
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                parts = package.split(".") if package else []
+                base = ".".join(parts[: len(parts) - node.level + 1])
+                base = ".".join(filter(None, (base, node.module)))
+            elif (node.module or "").split(".")[0] == TOP:
+                base = node.module.removeprefix(TOP).removeprefix(".")
+            else:
+                continue
+            for alias in node.names:
+                inner = ".".join(filter(None, (base, alias.name)))
+                found.add(inner if inner in MODULES else base)
+    return found - {name}
+
+
+def level(name):
+    wing = name.split(".")[0]
+    return next(n for n, names in enumerate(LEVELS) if wing in names)
+
+
+def test_every_module_has_its_place():
+    tops = {name.split(".")[0] for name in MODULES if name}
+    assert tops == {name for names in LEVELS for name in names}
+    for wing, names in INSIDE.items():
+        assert {f"{wing}.{name}" for name in names} == {name for name in MODULES if name.startswith(f"{wing}.")}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name])
+def test_arrows_point_down(name):
+    wing = name.split(".")[0]
+    for target in imports(name):
+        if target == "":  # the package's own __init__ stands on everything; only the command may ask it its version
+            assert name == "cli", f"{name} imports the package itself"
+        elif target.split(".")[0] == wing:
+            inside = INSIDE.get(wing)
+            if inside is not None and "." in name and "." in target:
+                assert inside.index(target.split(".")[1]) < inside.index(name.split(".")[1]), f"{name} imports {target}"
+            elif inside is not None:
+                assert name == wing, f"{name} imports its own wing's front door"
+        else:
+            assert level(target) < level(name), f"{name} imports {target}, which does not stand below it"
+
+
+def test_an_arrow_that_points_up_is_seen(monkeypatch, tmp_path):
+    for source in ("from . import runs\n", "def f():\n    from .runs import run\n", "import eirnn_np.runs.training\n"):
+        (tmp_path / "params.py").write_text(source)
+        monkeypatch.setitem(MODULES, "params", tmp_path / "params.py")
+        with pytest.raises(AssertionError, match="params imports runs"):
+            test_arrows_point_down("params")
+
+
+def test_nobody_outside_a_wing_reaches_into_another_s_private_names():
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith(TOP)):
+                private = [alias.name for alias in node.names if alias.name.startswith("_") and alias.name[1] != "_"]
+                assert not private, f"{name} imports {private} of {node.module}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if "kernels" not in name])
+def test_no_module_outgrows_its_reader(name):
+    assert len(MODULES[name].read_text().splitlines()) <= 450
+
+
+def test_no_public_name_hides_a_module():
+    modules = {name for name in MODULES if name and "." not in name}
+    assert not modules & set(ei.__all__)
