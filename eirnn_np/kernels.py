@@ -32,7 +32,9 @@ Outputs = namedtuple("Outputs", "grads dx_start states rates outputs")  # flat, 
 Network = namedtuple("Network", "params x_start mask alpha scale n_exc dynamics")  # mask (H, H), three vectors (H,)
 Batch = namedtuple("Batch", "inputs labels targets weights")  # (T, B, I), (T, B) or (T, B, O), (T, B)
 Draw = namedtuple("Draw", "noise make seed step")  # noise (T, B, H), or with `make` what seed and step give
-Update = namedtuple("Update", "m v k lr beta1 beta2 eps")  # the k-th of Adam, k from 1
+# done (2,) float64: the updates that Adam has taken, and the loss of the last. The kernel that updates writes it: no
+# interruption comes between the two.
+Update = namedtuple("Update", "m v done lr beta1 beta2 eps")
 
 # All other arrays of a step. N is the number of trials of the largest chunk, S (the stride) the length of a row of
 # units, K the time steps of one weight-gradient product; up(n) is n rounded up to whole vectors.
@@ -49,7 +51,7 @@ Update = namedtuple("Update", "m v k lr beta1 beta2 eps")  # the k-th of Adam, k
 # words    (C, N, up64(H))     random words                        normal_rows        normal_rows
 # normals  (C, N S)            normals, or the noise given         forward_chunk      forward_chunk
 # soft     (C, 5, T N)         softmax in float64                  cross_entropy      cross_entropy
-# loss     (C, 8)              the loss, float64, in [c, 0]        chunk              step
+# loss     (C, 8)              loss [c, 0], dw too large [c, 1]    chunk              step
 # dw       (C, H+O, S)         [dW_rec dW_in db; dW_out . db_out]  backward_chunk     gather_units: it adds to [0]
 # dx0      (C, up(H))          sum_b dx_0                          backward_chunk     gather_units
 Workspace = namedtuple("Workspace", "wf wb vecs rows x z errs dr words normals soft loss dw dx0")
@@ -553,6 +555,10 @@ def chunk(ws, out, network, batch, draw, c):
         ws.loss[c, 0] = cross_entropy(flat_z.reshape((O, T * m)), ws.soft[c], batch.labels, batch.weights, b0, m)
     dx, dz = x, z  # the same arrays: the last state is not needed any more, and the loss has turned z into dz
     backward_chunk(ws.dw[c], ws.dx0[c], errs, dx, dr, rows, dz, ws.wb, leak, I, H, network.dynamics)
+    limit, bad = gradient_limit(ws.dw), not bounded(ws.dx0[c, :H], gradient_limit(ws.dw))
+    for i in range(H + O):
+        bad |= not bounded(ws.dw[c, i, : H + I + 1], limit)
+    ws.loss[c, 1] = 1.0 if bad else 0.0
 
 
 @kernel
@@ -602,8 +608,8 @@ def power(base, k):
 @inlined
 def adam_coefficients(real, update):
     """lr / (1 - beta1^k), 1 / sqrt(1 - beta2^k), betas, 1 - betas, eps: from float64, rounded to the type `real`."""
-    beta1, beta2 = update.beta1, update.beta2
-    step_size, root_correction = update.lr / (1 - power(beta1, update.k)), 1 / np.sqrt(1 - power(beta2, update.k))
+    beta1, beta2, k = update.beta1, update.beta2, np.int64(update.done[0]) + 1
+    step_size, root_correction = update.lr / (1 - power(beta1, k)), 1 / np.sqrt(1 - power(beta2, k))
     return (
         real(step_size), real(root_correction), real(beta1), real(1 - beta1), real(beta2), real(1 - beta2),
         real(update.eps),
@@ -662,12 +668,53 @@ def total(loss):
     return v
 
 
+@inlined
+def gradient_limit(a):
+    """The largest entry of a gradient that is taken: Adam's second moment of larger ones overflows in this dtype."""
+    return a.dtype.type(1e15 if a.itemsize == 4 else 1e150)
+
+
+@inlined
+def bounded(a, limit):
+    """Is each |a[i]| at most limit? Not so of NaN."""
+    bad = False
+    for i in range(a.size):
+        bad |= not (abs(a[i]) <= limit)
+    return not bad
+
+
+@inlined
+def finite(a):
+    bad = False
+    for i in range(a.size):
+        bad |= a[i] - a[i] != 0
+    return not bad
+
+
+@kernel
+def sound(loss):
+    """Is the loss finite, and no chunk's gradient too large? If not, nothing is updated."""
+    bad = not np.isfinite(total(loss))
+    for c in range(loss.shape[0]):
+        bad |= loss[c, 1] != 0
+    return not bad
+
+
+@kernel
+def count_update(update, params, loss):
+    """Count an update whose parameters and second moments are finite; the others, the caller sees by the count."""
+    if finite(params) and finite(update.v):
+        update.done[0] += 1
+        update.done[1] = loss
+
+
 @njit(parallel=True, cache=True, error_model="numpy")
 def step(out, ws, network, batch, draw, update):
     """A training step, its gradients alone, or its forward pass alone; returns the loss.
 
-    Without moments in `update`, or where the loss is not finite, there is no update. If out.states is not empty, the
-    forward pass alone is done, into states, rates and outputs; else the gradients, into grads and dx_start.
+    Without moments in `update`, or where the loss is not finite or a gradient too large, there is no update. If
+    out.states is not empty, the forward pass alone is done, into states, rates and outputs; else the gradients, into
+    grads and dx_start.
     In parallel: vectors of units, then chunks, then vectors of units; each array has one writer. One loop over these
     phases, as each parallel loop in the source takes seconds to compile.
     """
@@ -686,8 +733,10 @@ def step(out, ws, network, batch, draw, update):
             else:
                 lo, hi = q * lanes, min(q * lanes + lanes, H + O)
                 gather_units(out, ws, network, lo, hi, I, O)
-                if update.m.size > 0 and np.isfinite(total(ws.loss)):
+                if update.m.size > 0 and sound(ws.loss):
                     adam_units(params, update.m, update.v, out.grads, coefficients, lo, hi, I, H, network.n_exc, O)
+    if update.m.size > 0 and sound(ws.loss):
+        count_update(update, params, total(ws.loss))
     return total(ws.loss)
 
 
@@ -715,6 +764,21 @@ def adam(p, update, g):
     m, v, coefficients = update.m, update.v, adam_coefficients(p.dtype.type, update)
     for q in prange((p.size + 8191) // 8192):
         adam_range(p, m, v, g, coefficients, q * 8192, min(p.size, q * 8192 + 8192))
+    count_update(update, p, 0.0)
+
+
+@njit(cache=True, error_model="numpy")
+def sgd(p, done, g, rate, clipped):
+    """p -= rate g (S1), by way of float64; done (2,) counts the updates, and those whose gradient was clipped."""
+    bad = False
+    for i in range(p.size):
+        new = p.dtype.type(p[i] - rate * g[i])
+        bad |= new - new != 0
+    if not bad:
+        for i in range(p.size):
+            p[i] = p[i] - rate * g[i]
+        done[0] += 1
+        done[1] += clipped
 
 
 @njit(cache=True)
