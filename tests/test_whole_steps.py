@@ -39,7 +39,7 @@ def test_interrupted_at_any_moment_the_training_goes_on_to_the_bit(kind, tmp_pat
     try:
         while trainer.k < steps:
             try:
-                signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(2e-5, 3e-3)))
+                signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(2e-5, 2e-3)))
                 while trainer.k < steps:
                     loss = trainer.step(problem.inputs, problem.labels)
                     losses.append(loss)
@@ -56,7 +56,7 @@ def test_interrupted_at_any_moment_the_training_goes_on_to_the_bit(kind, tmp_pat
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert interruptions > 20
+    assert interruptions > 8
     assert losses == expected
     assert trainer.params.flat.tobytes() == whole.params.flat.tobytes()
     if saved:
