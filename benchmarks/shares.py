@@ -97,7 +97,9 @@ def parts(trainer, batch):
     chunks = len(ws.dw)
     m, network = -(-B // chunks), model.network(trainer.params)
     out = model.outputs(trainer.grads)
-    update = trainer.optimiser.next_update(trainer.params)._replace(k=1000, lr=0.0)  # the weights stay
+    update = trainer.optimiser.next_update(trainer.params)._replace(
+        done=np.array([999.0, 0.0]), lr=0.0
+    )  # the weights stay
     return {
         "forward product": (lambda n: forward_product(ws, m, T, H, I, O, n), chunks),
         "backward product": (lambda n: backward_product(ws, m, T, H, O, n), chunks),

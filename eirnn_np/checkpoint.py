@@ -40,15 +40,16 @@ def save_checkpoint(folder, trainer, losses, info=None):
     trainer : Trainer or GradientTrainer
         Between two steps; its optimiser is Adam. What computes its gradient is not written: keep its name in `info`.
     losses : (k,) floats
-        Of all its steps so far; k is ``trainer.k``.
+        Of all its steps so far; k is ``trainer.k``. The last may be missing, as where Ctrl-C comes between a step and
+        the list of losses: the trainer knows it.
     info : optional
         Whatever else is to be kept: plain values for JSON.
 
     Raises
     ------
     ValueError
-        A parameter or moment is not finite, the optimiser is not Adam, or the steps do not add up (a step was
-        interrupted). Nothing is written.
+        A parameter or moment is not finite, the optimiser is not Adam, or losses and steps do not add up. Nothing is
+        written.
     OSError
         The file cannot be written; the files that were there are.
     """
@@ -56,10 +57,11 @@ def save_checkpoint(folder, trainer, losses, info=None):
     adam, flat = trainer.optimiser, trainer.params.flat
     if not isinstance(adam, Adam):
         raise ValueError(f"the optimiser must be Adam for a checkpoint to hold it, found {type(adam).__name__}")
-    if not trainer.k == adam.k == losses.size:
+    if losses.size == trainer.k - 1:
+        losses = np.append(losses, trainer.last_loss)
+    if losses.size != trainer.k:
         raise ValueError(
-            f"losses must be those of all the trainer's steps, and none under way: found {losses.size} losses, "
-            f"{trainer.k} steps, {adam.k} updates"
+            f"losses must be those of all the trainer's steps, found {losses.size} losses of {trainer.k} steps"
         )
     nothing = np.zeros_like(flat)
     moments = (nothing, nothing) if adam.m is None else (adam.m, adam.v)
@@ -140,7 +142,7 @@ class Checkpoint(NamedTuple):
         trainer = make_trainer(self.config, self.params, gradient, seed=self.seed, threads=threads)
         trainer.optimiser = Adam(**self.adam)
         trainer.optimiser.m, trainer.optimiser.v = self.m.flat, self.v.flat
-        trainer.k = trainer.optimiser.k = self.k
+        trainer.optimiser.k = self.k
         return trainer
 
 

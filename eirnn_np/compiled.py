@@ -30,7 +30,7 @@ class KernelModel:
         self._vector, self._matrix, self._labels, self._array = (
             np.zeros((0,) * ndim, kind) for ndim, kind in ((1, dtype), (2, dtype), (2, np.int64), (3, dtype))
         )
-        self._no_update = kernels.Update(self._vector, self._vector, 0, 0.0, 0.0, 0.0, 0.0)
+        self._no_update = kernels.Update(self._vector, self._vector, np.zeros(2), 0.0, 0.0, 0.0, 0.0)
         self._entry = None
 
     def __reduce__(self):  # for copy and pickle: a model shares no work array with another

@@ -275,10 +275,7 @@ def check_network(
 
     tested, notes = [name for name in exact.shapes], []
     if config.dynamics == "brainpy":
-        tested.remove("b_in")
-        notes.append("b_in is not a parameter of these dynamics; its gradient must be 0")
-        if np.any(grads.b_in):
-            raise ValueError("the gradient of b_in must be 0 with dynamics='brainpy'")
+        notes.append("b_in is no parameter of these dynamics: its gradient is 0")
 
     def pick(p):
         return {name: getattr(p, name) for name in tested}
@@ -349,7 +346,7 @@ def _torch_gradients(config, params, inputs, labels, noise, weights):
     mask, alpha = torch.tensor(np.array(sign_mask(config))), torch.tensor(config.alpha)
     u, n, w = (torch.tensor(a) for a in (inputs, noise, weights))
     w_rec = leaves["w_rec"].abs() * mask
-    bias = leaves["b_rec"] + leaves["b_in"]
+    bias = leaves["b_rec"] + leaves["b_in"] * (config.dynamics != "brainpy")
     x = torch.zeros(u.shape[1], config.n_hidden, dtype=torch.float64)
     x = x + leaves["x0"] if "x0" in leaves else x
     r, rates = torch.relu(x), []
@@ -366,8 +363,6 @@ def _torch_gradients(config, params, inputs, labels, noise, weights):
     (w.flatten() * each.flatten()).sum().backward()
     flat = np.concatenate([leaf.grad.numpy().ravel() for leaf in leaves.values()])
     grads = Params.like(config, flat=flat)
-    if config.dynamics == "brainpy":
-        grads.b_in[...] = 0
     return grads
 
 

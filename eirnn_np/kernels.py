@@ -18,13 +18,14 @@ Arrays are padded with zeros to whole vectors of 64 bytes.
 from collections import namedtuple
 
 import numpy as np
+from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import njit, prange, types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 SONG, BRAINPY = 0, 1  # dynamics
 BLOCK = 128  # rows of one weight-gradient product, at least
-DEPTH = 128  # rows of a panel of weights that a core's first-level cache holds
 
 # What a step takes. Arrays that it shall not use have no elements: labels or targets, noise, moments, states.
 # params, grads and the moments m, v are flat: w_in b_in w_rec b_rec w_out b_out and x0, if it is trained.
@@ -32,7 +33,9 @@ Outputs = namedtuple("Outputs", "grads dx_start states rates outputs")  # flat, 
 Network = namedtuple("Network", "params x_start mask alpha scale n_exc dynamics")  # mask (H, H), three vectors (H,)
 Batch = namedtuple("Batch", "inputs labels targets weights")  # (T, B, I), (T, B) or (T, B, O), (T, B)
 Draw = namedtuple("Draw", "noise make seed step")  # noise (T, B, H), or with `make` what seed and step give
-Update = namedtuple("Update", "m v k lr beta1 beta2 eps")  # the k-th of Adam, k from 1
+# done (2,) float64: the updates that Adam has taken, and the loss of the last. The kernel that updates writes it: no
+# interruption comes between the two.
+Update = namedtuple("Update", "m v done lr beta1 beta2 eps")
 
 # All other arrays of a step. N is the number of trials of the largest chunk, S (the stride) the length of a row of
 # units, K the time steps of one weight-gradient product; up(n) is n rounded up to whole vectors.
@@ -49,7 +52,7 @@ Update = namedtuple("Update", "m v k lr beta1 beta2 eps")  # the k-th of Adam, k
 # words    (C, N, up64(H))     random words                        normal_rows        normal_rows
 # normals  (C, N S)            normals, or the noise given         forward_chunk      forward_chunk
 # soft     (C, 5, T N)         softmax in float64                  cross_entropy      cross_entropy
-# loss     (C, 8)              the loss, float64, in [c, 0]        chunk              step
+# loss     (C, 8)              loss [c, 0], dw too large [c, 1]    chunk              step
 # dw       (C, H+O, S)         [dW_rec dW_in db; dW_out . db_out]  backward_chunk     gather_units: it adds to [0]
 # dx0      (C, up(H))          sum_b dx_0                          backward_chunk     gather_units
 Workspace = namedtuple("Workspace", "wf wb vecs rows x z errs dr words normals soft loss dw dx0")
@@ -60,85 +63,116 @@ kernel, inlined = njit(error_model="numpy"), njit(forceinline=True, error_model=
 # The micro-kernel: the one place where LLVM IR is written
 
 
-@intrinsic(prefer_literal=True)
+# What holds a vector of 64 bytes on the CPU that is compiled for, and the tile, rows x vectors, whose sums the registers
+# hold beside a row of b and an element of a. A tile that spills does a third of the work; one with fewer than 8 sums
+# in flight waits for the latency of the FMA.
+TILES = {
+    "zmm": (4, 4),  # AVX-512: 32 registers of 64 bytes; 16 sums, 4 of b
+    "ymm": (6, 1),  # AVX2: 16 of 32; 12 sums, 2 of b
+    "xmm": (2, 1),  # SSE: 16 of 16; 8 sums, 4 of b
+    "": (4, 1),  # NEON and others: 32 of 16; 16 sums, 4 of b
+}
+
+
+def tile_shape():
+    """The tile for the CPU that Numba compiles for, by the registers that LLVM takes there. Part of no result's bytes.
+
+    Numba's cache is keyed by that CPU and its features, so kernels of another shape are never loaded.
+    """
+    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    vector = "<16 x float>"
+    lines = f"%a = load {vector}, {vector}* %p\n %b = fadd {vector} %a, %a\n store {vector} %b, {vector}* %p\n ret void"
+    code = machine.emit_assembly(llvm.parse_assembly(f"define void @probe({vector}* %p) {{\n {lines}\n}}"))
+    return TILES[next((name for name in TILES if name in code), "")]
+
+
+ROWS, VECS = tile_shape()
+DEPTH = 512 // VECS  # rows of a panel that the first-level cache holds: 32 KB
+
+
+@intrinsic
 def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs):
     """c[i, v] += sum_k a[i, k] b[k, v], k = 0 .. n-1 in order, by FMA.
 
-    i < rows; v runs over vecs vectors of 64 bytes; rows and vecs are literals, so that the tile lives in registers.
-    Addresses are counted in elements: c0 + i ldc + v, a0 + i lda + k ska, b0 + k ldb + v. LLVM splits the vectors where
-    the machine has narrower ones; the order of the sums, so each bit of the result, stays.
+    i < rows, at most ROWS; v runs over vecs vectors of 64 bytes, at most VECS: a loop for each shape, so that its tile
+    lives in registers. Addresses are counted in elements: c0 + i ldc + v, a0 + i lda + k ska, b0 + k ldb + v. LLVM
+    splits the vectors where the machine has narrower ones; the order of the sums, so each bit of the result, stays.
     """
     i64 = types.int64
-    sig = types.void(c, i64, i64, a, i64, i64, i64, b, i64, i64, i64, rows, vecs)
+    sig = types.void(c, i64, i64, a, i64, i64, i64, b, i64, i64, i64, i64, i64)
 
     def codegen(context, bld, sig, args):
-        nrow, nvec = rows.literal_value, vecs.literal_value
         c, a, b = (context.make_array(sig.args[q])(context, bld, args[q]).data for q in (0, 3, 7))
-        c0, ldc, a0, lda, ska, b0, ldb, n = (args[q] for q in (1, 2, 4, 5, 6, 8, 9, 10))
+        c0, ldc, a0, lda, ska, b0, ldb, n, rows, vecs = (args[q] for q in (1, 2, 4, 5, 6, 8, 9, 10, 11, 12))
         size = sig.args[0].dtype.bitwidth // 8
         lanes, scalar = 64 // size, context.get_data_type(sig.args[0].dtype)
         vec, int32, int64 = ir.VectorType(scalar, lanes), ir.IntType(32), ir.IntType(64)
         name = f"llvm.fma.v{lanes}f{8 * size}"
         fma = bld.module.globals.get(name) or ir.Function(bld.module, ir.FunctionType(vec, [vec] * 3), name)
         undef, zeros = ir.Constant(vec, ir.Undefined), ir.Constant(ir.VectorType(int32, lanes), [0] * lanes)
-        cells = [(i, v) for i in range(nrow) for v in range(nvec)]
 
         def pointer(base, offset, v):
             return bld.bitcast(bld.gep(base, [bld.add(offset, int64(v * lanes))]), vec.as_pointer())
 
-        crow = [bld.add(c0, bld.mul(int64(i), ldc)) for i in range(nrow)]
-        arow = [bld.gep(a, [bld.add(a0, bld.mul(int64(i), lda))]) for i in range(nrow)]
-        start = [bld.load(pointer(c, crow[i], v), align=size) for i, v in cells]
-        before, head, body, done = [bld.block] + [bld.append_basic_block("tile." + s) for s in ("head", "body", "done")]
-        bld.branch(head)
-        bld.position_at_end(head)
-        k = bld.phi(int64)
-        k.add_incoming(int64(0), before)
-        acc = [bld.phi(vec) for _ in cells]
-        for phi, value in zip(acc, start):
-            phi.add_incoming(value, before)
-        bld.cbranch(bld.icmp_signed("<", k, n), body, done)
+        def loop(nrow, nvec, done):
+            cells = [(i, v) for i in range(nrow) for v in range(nvec)]
+            crow = [bld.add(c0, bld.mul(int64(i), ldc)) for i in range(nrow)]
+            arow = [bld.gep(a, [bld.add(a0, bld.mul(int64(i), lda))]) for i in range(nrow)]
+            start = [bld.load(pointer(c, crow[i], v), align=size) for i, v in cells]
+            before, head, body, end = bld.block, *(bld.append_basic_block("tile." + s) for s in ("head", "body", "end"))
+            bld.branch(head)
+            bld.position_at_end(head)
+            k = bld.phi(int64)
+            k.add_incoming(int64(0), before)
+            acc = [bld.phi(vec) for _ in cells]
+            for phi, value in zip(acc, start):
+                phi.add_incoming(value, before)
+            bld.cbranch(bld.icmp_signed("<", k, n), body, end)
 
-        bld.position_at_end(body)
-        offset = bld.add(b0, bld.mul(k, ldb))
-        w = [bld.load(pointer(b, offset, v), align=size) for v in range(nvec)]
-        ka = bld.mul(k, ska)
-        splat = [
-            bld.shuffle_vector(bld.insert_element(undef, bld.load(bld.gep(row, [ka])), int32(0)), undef, zeros)
-            for row in arow
-        ]
-        for phi, (i, v) in zip(acc, cells):
-            phi.add_incoming(bld.call(fma, [splat[i], w[v], phi]), body)
-        k.add_incoming(bld.add(k, int64(1)), body)
-        bld.branch(head)
+            bld.position_at_end(body)
+            offset = bld.add(b0, bld.mul(k, ldb))
+            w = [bld.load(pointer(b, offset, v), align=size) for v in range(nvec)]
+            ka = bld.mul(k, ska)
+            splat = [
+                bld.shuffle_vector(bld.insert_element(undef, bld.load(bld.gep(row, [ka])), int32(0)), undef, zeros)
+                for row in arow
+            ]
+            for phi, (i, v) in zip(acc, cells):
+                phi.add_incoming(bld.call(fma, [splat[i], w[v], phi]), body)
+            k.add_incoming(bld.add(k, int64(1)), body)
+            bld.branch(head)
 
+            bld.position_at_end(end)
+            for phi, (i, v) in zip(acc, cells):
+                bld.store(phi, pointer(c, crow[i], v), align=size)
+            bld.branch(done)
+
+        done = bld.append_basic_block("tile.done")
+        shape = bld.switch(bld.add(bld.mul(rows, int64(VECS + 1)), vecs), done)
+        for nrow in range(1, ROWS + 1):
+            for nvec in range(1, VECS + 1):
+                block = bld.append_basic_block(f"tile.{nrow}x{nvec}")
+                shape.add_case(int64(nrow * (VECS + 1) + nvec), block)
+                bld.position_at_end(block)
+                loop(nrow, nvec, done)
         bld.position_at_end(done)
-        for phi, (i, v) in zip(acc, cells):
-            bld.store(phi, pointer(c, crow[i], v), align=size)
         return context.get_dummy_value()
 
     return sig, codegen
 
 
 @inlined
-def panel(vecs):
-    """Width of the next panel, at most 4 vectors, when vecs are left: 5 is 3 + 2, not 4 + 1."""
-    panels = (vecs + 3) // 4
-    return (vecs + panels - 1) // panels
+def share(n, most):
+    """The first of the fewest parts, as equal as can be, none above `most`, that make up n: of 8 by at most 6, 4."""
+    parts = (n + most - 1) // most
+    return (n + parts - 1) // parts
 
 
 @inlined
-def strip(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
-    """One panel: tiles of four rows, then two, then one."""
-    i = 0
-    while i + 4 <= m:
-        tile(c, c0 + i * ldc, ldc, a, a0 + i * lda, lda, ska, b, b0, ldb, n, 4, vecs)
-        i += 4
-    if i + 2 <= m:
-        tile(c, c0 + i * ldc, ldc, a, a0 + i * lda, lda, ska, b, b0, ldb, n, 2, vecs)
-        i += 2
-    if i < m:
-        tile(c, c0 + i * ldc, ldc, a, a0 + i * lda, lda, ska, b, b0, ldb, n, 1, vecs)
+def panel(vecs):
+    """Width of the next panel when vecs vectors are left."""
+    return share(vecs, VECS)
 
 
 @kernel
@@ -155,15 +189,11 @@ def product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
         ld = ldb if ldb else v * lanes
         for q in range(blocks):
             k = q * n // blocks
-            part, ak, bk = (q + 1) * n // blocks - k, a0 + k * ska, b0 + k * ld
-            if v == 4:
-                strip(c, c0, ldc, a, ak, lda, ska, b, bk, ld, m, part, 4)
-            elif v == 3:
-                strip(c, c0, ldc, a, ak, lda, ska, b, bk, ld, m, part, 3)
-            elif v == 2:
-                strip(c, c0, ldc, a, ak, lda, ska, b, bk, ld, m, part, 2)
-            else:
-                strip(c, c0, ldc, a, ak, lda, ska, b, bk, ld, m, part, 1)
+            part, ak, bk, i = (q + 1) * n // blocks - k, a0 + k * ska, b0 + k * ld, np.int64(0)
+            while i < m:
+                rows = share(m - i, ROWS)
+                tile(c, c0 + i * ldc, ldc, a, ak + i * lda, lda, ska, b, bk, ld, part, rows, v)
+                i += rows
         c0 += v * lanes
         b0 += v * lanes if ldb else v * lanes * n
         vecs -= v
@@ -553,6 +583,10 @@ def chunk(ws, out, network, batch, draw, c):
         ws.loss[c, 0] = cross_entropy(flat_z.reshape((O, T * m)), ws.soft[c], batch.labels, batch.weights, b0, m)
     dx, dz = x, z  # the same arrays: the last state is not needed any more, and the loss has turned z into dz
     backward_chunk(ws.dw[c], ws.dx0[c], errs, dx, dr, rows, dz, ws.wb, leak, I, H, network.dynamics)
+    limit, bad = gradient_limit(ws.dw), not bounded(ws.dx0[c, :H], gradient_limit(ws.dw))
+    for i in range(H + O):
+        bad |= not bounded(ws.dw[c, i, : H + I + 1], limit)
+    ws.loss[c, 1] = 1.0 if bad else 0.0
 
 
 @kernel
@@ -602,8 +636,8 @@ def power(base, k):
 @inlined
 def adam_coefficients(real, update):
     """lr / (1 - beta1^k), 1 / sqrt(1 - beta2^k), betas, 1 - betas, eps: from float64, rounded to the type `real`."""
-    beta1, beta2 = update.beta1, update.beta2
-    step_size, root_correction = update.lr / (1 - power(beta1, update.k)), 1 / np.sqrt(1 - power(beta2, update.k))
+    beta1, beta2, k = update.beta1, update.beta2, np.int64(update.done[0]) + 1
+    step_size, root_correction = update.lr / (1 - power(beta1, k)), 1 / np.sqrt(1 - power(beta2, k))
     return (
         real(step_size), real(root_correction), real(beta1), real(1 - beta1), real(beta2), real(1 - beta2),
         real(update.eps),
@@ -662,12 +696,53 @@ def total(loss):
     return v
 
 
+@inlined
+def gradient_limit(a):
+    """The largest entry of a gradient that is taken: Adam's second moment of larger ones overflows in this dtype."""
+    return a.dtype.type(1e15 if a.itemsize == 4 else 1e150)
+
+
+@inlined
+def bounded(a, limit):
+    """Is each |a[i]| at most limit? Not so of NaN."""
+    bad = False
+    for i in range(a.size):
+        bad |= not (abs(a[i]) <= limit)
+    return not bad
+
+
+@inlined
+def finite(a):
+    bad = False
+    for i in range(a.size):
+        bad |= a[i] - a[i] != 0
+    return not bad
+
+
+@kernel
+def sound(loss):
+    """Is the loss finite, and no chunk's gradient too large? If not, nothing is updated."""
+    bad = not np.isfinite(total(loss))
+    for c in range(loss.shape[0]):
+        bad |= loss[c, 1] != 0
+    return not bad
+
+
+@kernel
+def count_update(update, params, loss):
+    """Count an update whose parameters and second moments are finite; the others, the caller sees by the count."""
+    if finite(params) and finite(update.v):
+        update.done[0] += 1
+        update.done[1] = loss
+
+
 @njit(parallel=True, cache=True, error_model="numpy")
 def step(out, ws, network, batch, draw, update):
     """A training step, its gradients alone, or its forward pass alone; returns the loss.
 
-    Without moments in `update`, or where the loss is not finite, there is no update. If out.states is not empty, the
-    forward pass alone is done, into states, rates and outputs; else the gradients, into grads and dx_start.
+    Without moments in `update`, or where the loss is not finite or a gradient too large, there is no update. If
+    out.states is not empty, the forward pass alone is done, into states, rates and outputs; else the gradients, into
+    grads and dx_start.
     In parallel: vectors of units, then chunks, then vectors of units; each array has one writer. One loop over these
     phases, as each parallel loop in the source takes seconds to compile.
     """
@@ -686,8 +761,10 @@ def step(out, ws, network, batch, draw, update):
             else:
                 lo, hi = q * lanes, min(q * lanes + lanes, H + O)
                 gather_units(out, ws, network, lo, hi, I, O)
-                if update.m.size > 0 and np.isfinite(total(ws.loss)):
+                if update.m.size > 0 and sound(ws.loss):
                     adam_units(params, update.m, update.v, out.grads, coefficients, lo, hi, I, H, network.n_exc, O)
+    if update.m.size > 0 and sound(ws.loss):
+        count_update(update, params, total(ws.loss))
     return total(ws.loss)
 
 
@@ -715,6 +792,21 @@ def adam(p, update, g):
     m, v, coefficients = update.m, update.v, adam_coefficients(p.dtype.type, update)
     for q in prange((p.size + 8191) // 8192):
         adam_range(p, m, v, g, coefficients, q * 8192, min(p.size, q * 8192 + 8192))
+    count_update(update, p, 0.0)
+
+
+@njit(cache=True, error_model="numpy")
+def sgd(p, done, g, rate, clipped):
+    """p -= rate g (S1), by way of float64; done (2,) counts the updates, and those whose gradient was clipped."""
+    bad = False
+    for i in range(p.size):
+        new = p.dtype.type(p[i] - rate * g[i])
+        bad |= new - new != 0
+    if not bad:
+        for i in range(p.size):
+            p[i] = p[i] - rate * g[i]
+        done[0] += 1
+        done[1] += clipped
 
 
 @njit(cache=True)

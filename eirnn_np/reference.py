@@ -25,13 +25,13 @@ def forward(config, params, inputs, noise):
     """Run the network over inputs u (T, B, I) with additive noise (T, B, H); returns a Trajectory."""
     (T, B, _), H, E = inputs.shape, config.n_hidden, config.n_exc
     alpha = config.alpha.astype(params.dtype)
-    w_rec = effective_weights(config, params)  # (F1)
+    w_rec, b_in = effective_weights(config, params), input_bias(config, params)  # (F1)
     x = np.zeros((T + 1, B, H), params.dtype)  # x[0] is x_0
     if params.x0 is not None:
         x[0] = params.x0
     r = np.maximum(x, 0)
     for t in range(1, T + 1):
-        current = r[t - 1] @ w_rec.T + params.b_rec + inputs[t - 1] @ params.w_in.T + params.b_in  # (F2)
+        current = r[t - 1] @ w_rec.T + params.b_rec + inputs[t - 1] @ params.w_in.T + b_in  # (F2)
         x[t] = leak(config, alpha, x[t - 1]) * x[t - 1] + alpha * current + noise[t - 1]  # (F3)
         r[t] = np.maximum(x[t], 0)  # (F4)
     z = r[1:, :, :E] @ params.w_out.T + params.b_out  # (F5)
@@ -96,6 +96,11 @@ def parameter_grads(config, params, inputs, r, dz, dx):
 def leak(config, alpha, x):
     """d x_{t+1} / d x_t of a unit by itself: 1 - alpha; in the variant, only while the unit is active."""
     return (1 - alpha) * (x > 0) if config.dynamics == "brainpy" else 1 - alpha
+
+
+def input_bias(config, params):
+    """b_in; in the variant, nothing, whatever its value."""
+    return 0 * params.b_in if config.dynamics == "brainpy" else params.b_in
 
 
 def untrain(config, grads):

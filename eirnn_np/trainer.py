@@ -1,7 +1,6 @@
 """Trainer, which takes one training step at a time, and `train`, the loop around it."""
 
 import copy
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -15,9 +14,9 @@ from .compiled import KernelModel, make_workspace
 from .config import ModelConfig
 from .model import check_inputs, check_targets, check_weights
 from .noise import seed_key
-from .optimisers import Adam
+from .optimisers import GRADIENT_LIMITS, Adam
 from .params import Params, check_params
-from .threads import launch, limited
+from .threads import limited
 
 
 class Trainer:
@@ -42,7 +41,9 @@ class Trainer:
     grads : Params
         The gradients of the last step.
     k : int
-        Steps taken.
+        Steps taken: the updates of the optimiser, which are counted in the same compiled call.
+    last_loss : float
+        The loss of the last step that was counted.
     """
 
     def __init__(
@@ -53,7 +54,6 @@ class Trainer:
         self.optimiser = Adam(lr)
         self.grads = Params.like(config, params.dtype)
         self.threads = threads
-        self.k = 0
         self._model = KernelModel(config, params.dtype)
         self._shape = self._workspace = self._weights = None
         self._bits = np.int32 if params.dtype == np.float32 else np.int64
@@ -70,14 +70,23 @@ class Trainer:
         return self.optimiser.lr
 
     @property
+    def k(self) -> int:
+        return self.optimiser.k
+
+    @property
+    def last_loss(self) -> float:
+        return float(self.optimiser._done[1])
+
+    @property
     def adam(self) -> Adam:
         return self.optimiser
 
     def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step on inputs (T, B, I) and labels (T, B); returns the loss before the update.
 
-        Where that loss is not finite there is no update: parameters and `k` stay as they were. Where a gradient
-        alone is not finite, `k` stays, and the parameters are spoiled: go back to a checkpoint.
+        A step happens or it does not. Where the loss is not finite, or an entry of the gradient is not or is too large
+        for Adam, parameters, moments and `k` stay as they were. Ctrl-C finds a step done and counted, or neither.
+        Where the update itself overflows (a very large lr), `k` stays, and the parameters are not finite.
 
         Arguments are as in `loss_and_grads`, checked like there; nothing has changed if one is refused.
         Arrays in the dtype of the parameters (labels int64) and in C order are used as they are. After the
@@ -92,17 +101,10 @@ class Trainer:
             self._shape = inputs.shape
         weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
         update, draw = self.optimiser.next_update(self.params), self._model.noise_made(self.seed, self.k)
-        launch()  # refuses before anything has changed
-        self.optimiser.k += 1  # ahead of self.k while the update is under way: what an interruption leaves is known
         with limited(self.threads):
-            loss = self._model.loss_and_grads(
+            return self._model.loss_and_grads(
                 self.grads, self._workspace, self.params, inputs, labels, weights, draw, update
             )
-        if math.isfinite(loss) and kernels.is_clean(self.grads.flat.view(self._bits), self._none, 1):
-            self.k += 1
-        else:
-            self.optimiser.k -= 1
-        return loss
 
     def _takes(self, inputs, labels):
         """Can the kernels work on these very arrays? If not, the slow way converts them or says what is wrong."""
@@ -157,7 +159,9 @@ class TakesSteps(Protocol):
 
     params: Params
     grads: Params
-    k: int
+
+    @property
+    def k(self) -> int: ...
 
     @property
     def lr(self) -> float: ...
@@ -194,7 +198,7 @@ def train(
     ------
     RunError
         The loss or a gradient is not finite: step and parameter are named. The parameters are as that step found
-        them, unless the loss was finite and a gradient was not.
+        them, unless it is the update that made one infinite.
     """
     losses = np.full(steps, np.nan)
     seconds = {"batches": 0.0, "training": 0.0}
@@ -219,10 +223,15 @@ def train(
 
 def _divergence(trainer, loss):
     """Why the trainer did not take its next step, in one line that names the step and the parameters."""
-    found = "the gradient is not finite" if np.isfinite(loss) else f"the loss is {loss}"
-    bad = [name for name, gradient in trainer.grads.items() if not np.isfinite(gradient).all()]
-    if bad:
-        where = f"gradient not finite: {', '.join(bad)}"
+
+    def names(tensors, limit):
+        return ", ".join(name for name, values in tensors.items() if not (np.abs(values) <= limit).all())
+
+    found = f"the loss is {loss}" if not np.isfinite(loss) else "the gradient is not finite"
+    if bad := names(trainer.grads, GRADIENT_LIMITS[trainer.params.dtype.name]):
+        where = f"gradient not finite, or too large: {bad}"
+    elif bad := names(trainer.params, np.finfo(trainer.params.dtype).max):
+        found, where = "a parameter is not finite", f"parameter not finite: {bad}"
     else:
         sizes = {name: float(np.abs(values).max()) for name, values in trainer.params.items()}
         name = max(sizes, key=lambda each: sizes[each])

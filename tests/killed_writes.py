@@ -22,7 +22,7 @@ def stand(k):
     """A trainer after k steps."""
     config = ei.ModelConfig(n_hidden=20)
     trainer = ei.Trainer(config, ei.init_params(config, seed=k), threads=1)
-    trainer.k = trainer.optimiser.k = k
+    trainer.optimiser.k = k
     return trainer
 
 

@@ -47,6 +47,47 @@ def test_matches_torch(option, weighted, dtype, backend):
         assert relative_error(gradient, grads[key]) < TOLERANCE[dtype], key
 
 
+@pytest.mark.parametrize("dynamics", ["song2016", "brainpy"])
+@pytest.mark.parametrize("case", range(32))
+def test_every_option_and_parameter_off_its_default_in_every_combination(case, dynamics):
+    """No default hides a difference: all parameters random, b_in and x_0 among them; all backends and oracles agree."""
+    x0, taus, mask, squared, weighted = ((case >> bit) & 1 for bit in range(5))
+    rng = np.random.default_rng(case)
+    options: dict = {"train_x0": bool(x0), "n_exc": 4, "dt": 13.0, "sigma_rec": 0.4, "dynamics": dynamics}
+    options["tau"] = tuple(np.linspace(14.0, 200.0, 7)) if taus else 71.0
+    if mask:
+        options["mask"] = rng.normal(size=(7, 7)) * (rng.random((7, 7)) < 0.7)
+    options["loss"] = "squared_error" if squared else "cross_entropy"
+    problem = make_problem(**options)
+    problem.params.flat[...] = rng.normal(0, 0.6, problem.params.flat.size)
+    weights = rng.random((11, 3)) if weighted else None
+    arguments = problem.config, problem.params, problem.inputs, problem.labels, problem.noise, weights
+    loss, grads = ei.loss_and_grads(*arguments)
+    expected_loss, expected = ei.loss_and_grads(*arguments, backend="numpy")
+    assert abs(loss - expected_loss) < 1e-12 * abs(expected_loss)
+    for (name, found), (_, wanted) in zip(grads.items(), expected.items()):
+        assert relative_error(found, wanted) < 1e-12, name
+    report = ei.check_network(*arguments, oracles=("rtrl",))
+    assert report.passed, str(report)
+    assert {"numpy", "torch", "rtrl"} <= set(report.rows["w_rec"])
+    for backend in ("numba", "numpy"):
+        run = ei.forward(*arguments[:3], problem.noise, backend=backend)
+        assert relative_error(run.outputs, ei.forward(*arguments[:3], problem.noise).outputs) < 1e-13
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_the_brainpy_variant_has_no_bias_on_the_input(backend):
+    """Whatever stands in b_in: so says its gradient, 0, too."""
+    problem = make_problem(dynamics="brainpy")
+    arguments = problem.config, problem.params, problem.inputs, problem.labels, problem.noise
+    before = ei.loss_and_grads(*arguments, backend=backend)
+    problem.params.b_in = 0.7
+    after = ei.loss_and_grads(*arguments, backend=backend)
+    assert after[0] == before[0]
+    np.testing.assert_array_equal(after[1].flat, before[1].flat)
+    assert not after[1].b_in.any()
+
+
 def brainpy_oracle(problem):
     """Loss and gradients under our names and in our [to, from] order, from the tutorial's own equations."""
     p, noise = problem.params, problem.noise

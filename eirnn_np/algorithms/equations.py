@@ -11,7 +11,7 @@ import numpy as np
 
 from ..config import sign_mask
 from ..params import Params, effective_weights
-from ..reference import forward, leak, loss_and_output_grad, parameter_grads, untrain
+from ..reference import forward, input_bias, leak, loss_and_output_grad, parameter_grads, untrain
 
 
 def truncated_bptt(config, params, inputs, targets, noise, weights, steps):
@@ -94,7 +94,7 @@ def _online(config, params, inputs, targets, noise, weights):
     """Run the network forward and stop after each time step; nothing of the past is kept."""
     (T, B, _), H, E = inputs.shape, config.n_hidden, config.n_exc
     alpha = config.alpha.astype(params.dtype)
-    bias = (params.b_rec + params.b_in)[:, None]
+    bias = (params.b_rec + input_bias(config, params))[:, None]
     v = np.concatenate([effective_weights(config, params), params.w_in, bias], axis=1)  # (F1)
     now, one = _Now(), np.ones((B, 1), params.dtype)
     now.x = np.zeros((B, H), params.dtype) + (0 if params.x0 is None else params.x0)

@@ -4,6 +4,7 @@
 here: `Trainer` makes its whole step of BPTT in one compiled call.
 """
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -209,7 +210,13 @@ class GradientTrainer:
         self.config, self.params, self.seed, self.gradient = config, params, seed, gradient
         self.optimiser = Adam(lr) if optimiser is None else optimiser
         self.grads = Params.like(config, params.dtype)
-        self.k = 0
+        self.last_loss = math.nan
+        self._k = 0
+
+    @property
+    def k(self) -> int:
+        """Steps taken: the updates of the optimiser where it counts them, as ours do in the call that makes them."""
+        return getattr(self.optimiser, "k", self._k)
 
     @property
     def lr(self) -> float:
@@ -228,9 +235,11 @@ class GradientTrainer:
                 noise = model.recurrent_noise(self.config, self.seed, self.k, T, B, self.params.dtype)
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen to here
                 loss, self.grads = self.gradient(self.config, self.params, inputs, labels, noise, weights)
-            if math.isfinite(loss) and np.isfinite(self.grads.flat).all():
-                self.optimiser.update(self.params, self.grads)
-                self.k += 1
+            if math.isfinite(loss):
+                self.last_loss = loss
+                with contextlib.suppress(FloatingPointError):  # k stays, by which the loop sees it
+                    self.optimiser.update(self.params, self.grads)
+                    self._k += 1
         return loss
 
     def compile(self, n_time: int, n_batch: int) -> None:

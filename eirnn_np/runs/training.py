@@ -283,7 +283,9 @@ def _training_loop(trainer, losses, batches, settings, folder, report, signals):
     except RunError:
         raise
     except (KeyboardInterrupt, RuntimeError):  # a RuntimeError is the worker's
-        if trainer.k == trainer.optimiser.k == len(losses):  # not so where a second Ctrl-C broke into a step
+        if len(losses) == trainer.k - 1:  # a second Ctrl-C came between the step and this list
+            losses.append(trainer.last_loss)
+        if len(losses) == trainer.k:
             _checkpoint(folder, trainer, losses, settings)
             save_params(folder / "params.safetensors", trainer.config, trainer.params)
         signals.check()  # SIGTERM to all of the group ends the worker as well

@@ -1,0 +1,161 @@
+"""A step happens or it does not: interrupted at any moment, or met by what is not finite."""
+
+import copy
+import signal
+import time
+
+import numpy as np
+import pytest
+from conftest import make_problem
+
+import eirnn_np as ei
+from eirnn_np.algorithms import algorithm
+from eirnn_np.trainer import RunError
+
+KINDS = {
+    "Trainer": lambda p, **o: ei.Trainer(p.config, p.params, lr=0.01, seed=3, **o),
+    "one thread": lambda p, **o: ei.Trainer(p.config, p.params, lr=0.01, seed=3, threads=1, **o),
+    "GradientTrainer": lambda p: ei.GradientTrainer(p.config, p.params, lr=0.01, seed=3),
+    "SGD": lambda p: ei.GradientTrainer(p.config, p.params, seed=3, optimiser=ei.SGD(0.1)),
+    "tbptt": lambda p: ei.GradientTrainer(p.config, p.params, algorithm("tbptt", 3), lr=0.01, seed=3),
+}
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+@pytest.mark.parametrize("kind", KINDS)
+def test_interrupted_at_any_moment_the_training_goes_on_to_the_bit(kind, tmp_path):
+    """A loop of the user's own, Ctrl-C at random moments: the count, the noise and the checkpoint stay right."""
+    problem, steps = make_problem(n_time=30, n_batch=9, n_hidden=20, n_in=3, dtype="float32"), 150
+    whole, trainer = KINDS[kind](copy.deepcopy(problem)), KINDS[kind](copy.deepcopy(problem))
+    expected = [whole.step(problem.inputs, problem.labels) for _ in range(steps)]
+    trainer.compile(30, 9)
+    losses, interruptions, saved = [], 0, 0
+    rng = np.random.default_rng(0)
+
+    def ctrl_c(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, ctrl_c)
+    try:
+        while trainer.k < steps:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(2e-5, 2e-3)))
+                while trainer.k < steps:
+                    loss = trainer.step(problem.inputs, problem.labels)
+                    losses.append(loss)
+            except KeyboardInterrupt:
+                interruptions += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert trainer.k - len(losses) in (0, 1)
+            if kind in ("Trainer", "one thread") and interruptions % 10 == 0:
+                ei.save_checkpoint(tmp_path, trainer, losses)
+                saved += 1
+            if trainer.k > len(losses):
+                losses.append(trainer.last_loss)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interruptions > 8
+    assert losses == expected
+    assert trainer.params.flat.tobytes() == whole.params.flat.tobytes()
+    if saved:
+        again, kept, _ = ei.load_checkpoint(tmp_path)
+        assert again.k == len(kept)
+        np.testing.assert_array_equal(kept, expected[: again.k])
+
+
+def state(trainer):
+    adam = trainer.optimiser
+    return trainer.k, trainer.params.flat.tobytes(), adam.m.tobytes(), adam.v.tobytes()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("target", [1e20, 1e37, 1e160, 1e300])
+def test_a_gradient_that_adam_cannot_take_changes_nothing(dtype, target, threads):
+    """The loss may be finite where the gradient, or its square in Adam's moment, is not."""
+    problem = make_problem(n_time=6, n_batch=20, n_hidden=37, loss="squared_error", dtype=dtype)
+    trainer = ei.Trainer(problem.config, problem.params, threads=threads)
+    trainer.step(problem.inputs, problem.labels)
+    before = state(trainer)
+    labels = problem.labels.copy()
+    if target > float(np.finfo(dtype).max):
+        pytest.skip("no such number in this dtype")
+    labels[2, 17, 1] = target
+    trainer.step(problem.inputs, labels)
+    if dtype == "float64" and target < 1e150:
+        assert trainer.k == 2
+    else:
+        assert state(trainer) == before
+        with pytest.raises(RunError, match=r"at step 2: training diverged; .*(too large|the loss is inf)"):
+            ei.train(trainer, iter([(problem.inputs, labels)]), 1)
+    k = trainer.k
+    trainer.step(problem.inputs, problem.labels)
+    assert trainer.k == k + 1
+    assert np.isfinite(trainer.params.flat).all()
+
+
+def test_an_update_that_overflows_is_seen_at_its_step():
+    problem = make_problem(dtype="float32")
+    trainer = ei.Trainer(problem.config, problem.params, lr=3e38)
+    with pytest.raises(RunError, match=r"a parameter is not finite at step [12]: .*\(parameter not finite: "):
+        ei.train(trainer, iter([(problem.inputs, problem.labels)] * 3), 3)
+    with pytest.raises(ValueError, match="is not finite"):
+        ei.save_checkpoint(".", trainer, np.zeros(trainer.k))
+
+
+@pytest.mark.parametrize("eps", [0, 0.0, -1e-8, 1e-50])
+def test_an_eps_that_divides_zero_by_zero_is_refused(eps):
+    problem = make_problem(dtype="float32")  # 1e-50 is 0 in float32
+    with pytest.raises(ValueError, match="eps must be"):
+        ei.Adam(eps=eps).update(problem.params, ei.Params.like(problem.config))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e20])
+@pytest.mark.parametrize("make", [lambda: ei.Adam(0.1), lambda: ei.SGD(0.1)], ids=["Adam", "SGD"])
+def test_an_optimiser_takes_no_gradient_that_is_not_finite(make, bad):
+    problem, optimiser = make_problem(dtype="float32"), make()
+    grads = ei.Params.like(problem.config)
+    grads.flat[...] = 0.1
+    optimiser.update(problem.params, grads)
+    before, kept = problem.params.flat.copy(), copy.deepcopy(vars(optimiser))
+    grads.w_rec[3, 4] = bad
+    if bad == 1e20 and isinstance(optimiser, ei.SGD):
+        optimiser.update(problem.params, grads)
+        moved = np.abs(problem.params.flat - before)
+        assert moved.max() == pytest.approx(0.1, rel=1e-5)  # lr times the clipped norm, all of it in one entry
+        return
+    with pytest.raises(FloatingPointError, match="the gradient of w_rec must be finite"):
+        optimiser.update(problem.params, grads)
+    np.testing.assert_array_equal(problem.params.flat, before)
+    for name, value in kept.items():
+        np.testing.assert_array_equal(vars(optimiser)[name], value)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1.0, 1e160, 1e300])
+def test_sgd_clips_a_gradient_of_any_size(size):
+    problem = make_problem()
+    grads = ei.Params.like(problem.config, "float64")
+    grads.flat[...] = np.random.default_rng(0).normal(size=grads.flat.size)
+    direction = grads.flat / np.linalg.norm(grads.flat)
+    grads.flat[...] *= size
+    before = problem.params.flat.copy()
+    sgd = ei.SGD(0.1, clip=1.0)
+    sgd.update(problem.params, grads)
+    norm = size * np.linalg.norm(grads.flat / size)
+    expected = 0.1 * direction if norm > 1 else 0.1 * grads.flat
+    np.testing.assert_allclose(before - problem.params.flat, expected, rtol=1e-9, atol=1e-16)
+    assert (sgd.k, sgd.clipped) == (1, int(norm > 1))
+
+
+def test_time_of_the_safety_net():
+    """Not a benchmark: the loop above must not depend on steps being slow."""
+    problem = make_problem(dtype="float32")
+    trainer = ei.Trainer(problem.config, problem.params)
+    trainer.step(problem.inputs, problem.labels)
+    start = time.perf_counter()
+    for _ in range(50):
+        trainer.step(problem.inputs, problem.labels)
+    assert trainer.k == 51
+    assert time.perf_counter() - start < 30
