@@ -75,12 +75,12 @@ def flow(n):
         f"it falls by {spread(factor[0], 3)} a step (n = {seeds}), the leak alone by 1 - alpha = 0.8. A hundredth is "
         f"left {spread(hundredth, 1)} steps before the loss",
         f"Training lengthens the reach, in every network: after {n['snapshots'][-1]:,} steps "
-        f"{percent(norms[-1, :, 10])} of "
-        f"the gradient is left after 10 steps (before training {percent(norms[0, :, 10])}), and "
-        f"{percent(norms[-1, :, 25])} half a second before the loss (k = 25; {percent(norms[0, :, 25], 1)})",
+        f"{percent(norms[-1, :, 10])} of the gradient is left after 10 steps (before training "
+        f"{percent(norms[0, :, 10])}), and {percent(norms[-1, :, 25])} half a second before the loss (k = 25; "
+        f"{percent(norms[0, :, 25], 1)})",
         f"after training the largest of the Jacobian product rises to {spread(peak, 1)} (at k = {peak_at.min()} to "
-        f"{peak_at.max()}) before it falls, transient growth of a non-normal matrix; before training it is below 1 at "
-        "every k. The smallest falls faster than before, in every network",
+        f"{peak_at.max()}) before it falls, transient growth of a non-normal matrix; before training it is below 1 "
+        "at every k. The smallest falls faster than before, in every network",
         f"Their geometric mean stays where it was, at {spread(mean[-1], 4)} a step, the leak's",
     ]
 
@@ -95,8 +95,7 @@ def flow(n):
     assert not gone[-1, :4].any()
     sentences += [
         f"at alpha = {alphas[0]:g} its factor is {median[0].min():.2f} to {median[0].max():.2f} over all radii "
-        f"(medians, n "
-        f"= {seeds}), at alpha = 1 it is {median[-1, 0]:.2f} at radius {radii[0]:g}",
+        f"(medians, n = {seeds}), at alpha = 1 it is {median[-1, 0]:.2f} at radius {radii[0]:g}",
         "At a radius of 1 or less it grows in no network, at radius 2 in "
         f"{grows[:, 3].min():.0%} to {grows[:, 3].max():.0%} of the networks, depending on alpha, at radius 4 in "
         f"{grows[:, 4].min():.0%} to {grows[:, 4].max():.0%}".replace("%", " %"),
@@ -142,11 +141,10 @@ def flow(n):
         f"(J4) expects a size of {spread(predicted[0], 2)}, found is {spread(size[0], 2)}, with a correlation of "
         f"{np.corrcoef(predicted[0], size[0])[0, 1]:.2f} over the networks. With each row balanced, (J5), "
         f"{spread(u['balanced'][0], 2)} is left",
-        f"After training the outliers are larger and of several kinds. (J4) expects them on the right; the eigenvalue "
-        f"nearest to the one that it expects is off by {percent(distance[-1])} of its size, and in {left} of {seeds} "
-        f"networks the largest eigenvalue stands on the left. Balancing the rows leaves "
-        f"{spread(n['balanced'][-1], 2)} of "
-        f"{spread(np.hypot(*found[-1].T), 2)}",
+        "After training the outliers are larger and of several kinds. (J4) expects them on the right; the "
+        f"eigenvalue nearest to the one that it expects is off by {percent(distance[-1])} of its size, and in {left} "
+        f"of {seeds} networks the largest eigenvalue stands on the left. Balancing the rows leaves "
+        f"{spread(n['balanced'][-1], 2)} of {spread(np.hypot(*found[-1].T), 2)}",
     ]
     return sentences
 
@@ -183,33 +181,26 @@ def constrained(n):
     assert lower(curves[brainpy, :, -tenth:].mean(axis=1), curves[brainpy, :, -2 * tenth : -tenth].mean(axis=1))
     return [
         f"All have {ei.init_params(config).flat.size:,} numbers",
-        f"Without Dale's principle the loss after the same number of steps is lower, by "
-        f"{paired(loss[free], loss[all_])}. No "
-        f"difference of accuracy is shown: {paired(right[free], right[all_], 3)}",
+        "Without Dale's principle the loss after the same number of steps is lower, by "
+        f"{paired(loss[free], loss[all_])}. No difference of accuracy is shown: {paired(right[free], right[all_], 3)}",
         f"Nor is a cost of the zero diagonal: {paired(loss[own], loss[all_])} nats and "
-        f"{paired(right[own], right[all_], 3)} of "
-        "accuracy with self-connections",
+        f"{paired(right[own], right[all_], 3)} of accuracy with self-connections",
         f"Without it the loss is lower, {paired(loss[silent], loss[all_])}. But noise that is switched on afterwards "
-        f"costs "
-        f"such a network {paired(right[silent], quiet[silent], 3)} of accuracy, one trained with it "
+        f"costs such a network {paired(right[silent], quiet[silent], 3)} of accuracy, one trained with it "
         f"{paired(right[all_], quiet[all_], 3)}; the difference of the two is "
         f"{paired(right[silent] - quiet[silent], right[all_] - quiet[all_], 3)}. With the noise off no difference is "
-        f"shown, "
-        f"{paired(quiet[silent], quiet[all_], 3)}",
+        f"shown, {paired(quiet[silent], quiet[all_], 3)}",
         f"of {config.n_exc * config.n_exc // config.n_hidden} E and "
-        f"{config.n_exc - config.n_exc**2 // config.n_hidden} I units "
-        f"instead of {config.n_exc} E lowers the loss a little, {paired(loss[mixed], loss[all_])}; for accuracy "
-        f"nothing is shown, "
+        f"{config.n_exc - config.n_exc**2 // config.n_hidden} I units instead of {config.n_exc} E lowers the loss a "
+        f"little, {paired(loss[mixed], loss[all_])}; for accuracy nothing is shown, "
         f"{paired(right[mixed], right[all_], 3)}",
         f"BrainPy's signs, by row, end at a higher loss, {paired(loss[rows], loss[all_])}, and a lower accuracy, "
         f"{paired(right[rows], right[all_], 3)}",
         f"BrainPy's full dynamics has its own, wider initialisation. After {early * common.BIN:,} steps its loss is "
-        f"higher by "
-        f"{paired(curves[brainpy, :, early], curves[all_, :, early], 3)}; at the end a difference is not shown, "
-        f"{paired(loss[brainpy], loss[all_])}, as its seeds spread by {loss[brainpy].std(ddof=1):.4f} (with all "
-        f"constraints "
-        f"{loss[all_].std(ddof=1):.4f}). Its loss is still falling: by "
-        f"{falls[1]} from the last tenth but one to the last, {falls[0]} with all constraints",
+        f"higher by {paired(curves[brainpy, :, early], curves[all_, :, early], 3)}; at the end a difference is not "
+        f"shown, {paired(loss[brainpy], loss[all_])}, as its seeds spread by {loss[brainpy].std(ddof=1):.4f} (with "
+        f"all constraints {loss[all_].std(ddof=1):.4f}). Its loss is still falling: by {falls[1]} from the last "
+        f"tenth but one to the last, {falls[0]} with all constraints",
     ]
 
 
@@ -228,26 +219,22 @@ def truncated(n):
     assert not burst[2:].any()
     assert open_question(loss[4], loss[-1])
     assert open_question(right[4], right[-1])
-    assert lower(loss[-1], loss[3])
+    assert open_question(loss[3], loss[-1])
     assert lower(loss[-1], loss[2])
     return [
         f"Before training one step's gradient is {spread(start[:, 0], 1)}° off the whole one (n = {len(start)}), at "
         f"{spread(start_ratio[:, 0], 2)} of its length",
         f"In all of {seeds} networks the angle grows. After {end:,} steps one step's gradient is "
-        f"{spread(angle[2, :, 0], 1)}° off, ten "
-        f"steps' {spread(angle[2, :, 3], 1)}°; after {longest:,} it is {spread(angle[3, :, 0], 1)}° and "
-        f"{spread(angle[3, :, 3], 1)}°",
+        f"{spread(angle[2, :, 0], 1)}° off, ten steps' {spread(angle[2, :, 3], 1)}°; after {longest:,} it is "
+        f"{spread(angle[3, :, 0], 1)}° and {spread(angle[3, :, 3], 1)}°",
         f"K = 20, 400 ms or four time constants, is {spread(angle[2, :, 4], 1)}° off after {end:,} steps and "
         f"{spread(angle[3, :, 4], 1)}° after {longest:,} ({angle[3, :, 4].min():.1f}° to "
-        f"{angle[3, :, 4].max():.1f}°). In "
-        f"{end:,} steps it learns as BPTT does: no difference of the loss is shown, {paired(loss[4], loss[-1])} (n = "
-        f"{few}), nor of "
-        f"the accuracy, {paired(right[4], right[-1], 3)}",
-        f"K = 10 and K = 5 learn too, to a higher loss: {paired(loss[3], loss[-1])} and {paired(loss[2], loss[-1])}",
-        "K = 1 and K = 2 can be unstable: "
-        f"after the first 400 steps the loss rises above where it began in {burst[0]} of {few} seeds with K = 1 and "
-        f"in {burst[1]} with "
-        "K = 2, in none with a longer K",
+        f"{angle[3, :, 4].max():.1f}°). In {end:,} steps no difference of the loss is shown, "
+        f"{paired(loss[4], loss[-1])} (n = {few}), nor of the accuracy, {paired(right[4], right[-1], 3)}",
+        f"K = 5 learns too, to a loss higher by {paired(loss[2], loss[-1])}; for K = 10 no difference is shown, "
+        f"{paired(loss[3], loss[-1])}",
+        "K = 1 and K = 2 can be unstable: after the first 400 steps the loss rises above where it began in "
+        f"{burst[0]} of {few} seeds with K = 1 and in {burst[1]} with K = 2, in none with a longer K",
         f"for K = 20 after {n['snapshots'][1]} steps it is above in {over} of {seeds} networks, "
         f"{spread(ratio[1, :, 4], 2)}",
     ]
@@ -273,14 +260,13 @@ def real_time(n):
     works = 2 * 100 * 16 * 50**3 * (50 + 3 + 1)
     assert rtrl.flop(50, 100, 16, 3)[0] == works
     return [
-        f"no tensor of its gradient differs from BPTT's by more than {error.max():.1e} of the tensor's norm (float64, "
-        f"n = "
-        f"{error.shape[1]})",
+        f"no tensor of its gradient differs from BPTT's by more than {error.max():.1e} of the tensor's norm "
+        f"(float64, n = {error.shape[1]})",
         f"Medians over n = {error.shape[1]} seeds of the fastest of {rtrl.REPEATS} calls",
-        f"From H = 40 to 80 it takes {middle[full, 0] / middle[half, 0]:.1f} times as long (largest and smallest seed: "
-        f"{(seconds[full, 0] / seconds[half, 0]).min():.1f} and {(seconds[full, 0] / seconds[half, 0]).max():.1f}), "
-        f"for "
-        f"{flop[full] / flop[half]:.1f} times the operations, at a rate that still rises",
+        f"From H = 40 to 80 it takes {middle[full, 0] / middle[half, 0]:.1f} times as long (largest and smallest "
+        f"seed: {(seconds[full, 0] / seconds[half, 0]).min():.1f} and "
+        f"{(seconds[full, 0] / seconds[half, 0]).max():.1f}), for {flop[full] / flop[half]:.1f} times the "
+        "operations, at a rate that still rises",
         f"from T = {lengths[-2]} to {lengths[-1]} {middle[long, 0] / middle[mid, 0]:.2f} times as long",
         f"At H = 80 RTRL takes {middle[full, 0] / middle[full, 1]:.0f} times as long as BPTT in NumPy, and "
         f"{middle[full, 0] / np.median(kernel[full]):.0f} times as long as the kernels",
@@ -304,39 +290,39 @@ def local(n):
     ratios = np.median(loss[slow], axis=1) / np.median(loss[bptt])
     tenth = curves.shape[2] // 10
     for a in slow:
-        assert lower(curves[a, :, -tenth:].mean(axis=1), curves[a, :, -2 * tenth : -tenth].mean(axis=1))
         assert lower(loss[bptt], loss[a])
         assert lower(loss[a], curves[a, :, 0])
+    late = [(curves[a, :, -tenth:].mean(axis=1) < curves[a, :, -2 * tenth : -tenth].mean(axis=1)).sum() for a in slow]
     ran = [int((loss[a] > curves[a, :, 0]).sum()) for a in fast]
     opposite = [np.abs(start[r].mean() - 90) * np.sqrt(count) / start[r].std(ddof=1) for r in (2, 3)]
     assert max(opposite) < 2
+    assert lower(turned[rflo, :, -1], turned[rflo, :, 0])
+    assert all(open_question(turned[a, :, -1], turned[a, :, 0]) for a in (random, eprop, bptt))
     change = lambda a: paired(turned[a, :, -1], turned[a, :, 0], 1)  # noqa: E731
     assert lower(own[eprop, :, -1], on_bptt[1, :few, -1])
     return [
         f"the median of n = {few} seeds",
-        f"at lr 0.0003 their losses end at {ratios.min():.1f} to {ratios.max():.1f} times BPTT's (medians) and still "
-        f"fall",
-        f"e-prop against RFLO: {paired(loss[eprop], loss[rflo], 3)} nats and {paired(right[eprop], right[rflo], 2)} of "
-        f"accuracy; random feedback to excitatory units alone against RFLO: {paired(loss[random], loss[rflo], 3)} and "
-        f"{paired(right[random], right[rflo], 2)}",
+        f"at lr 0.0003 their losses end at {ratios.min():.1f} to {ratios.max():.1f} times BPTT's (medians), and "
+        f"still fall over the last tenth in {late[0]} (e-prop), {late[1]} (random feedback) and {late[2]} (RFLO) of "
+        f"{few} seeds",
+        f"e-prop against RFLO: {paired(loss[eprop], loss[rflo], 3)} nats and {paired(right[eprop], right[rflo], 2)} "
+        f"of accuracy; random feedback to excitatory units alone against RFLO: {paired(loss[random], loss[rflo], 3)} "
+        f"and {paired(right[random], right[rflo], 2)}",
         f"at lr 0.001 the loss ends above where it began in {ran[0]} (e-prop), {ran[1]} (random feedback) and "
-        f"{ran[2]} (RFLO) "
-        f"of {few} seeds",
+        f"{ran[2]} (RFLO) of {few} seeds",
         f"past 1, to {np.median(real[fast, :, -1], axis=1).min():.1f} - "
         f"{np.median(real[fast, :, -1], axis=1).max():.1f} (medians)",
         f"BPTT at the same rate ends at {real[bptt, :, -1].min():.2f} to {real[bptt, :, -1].max():.2f}",
         f"e-prop starts {spread(start[1], 1)}° from the true gradient (n = {count})",
-        f"at its own weights it ends at {spread(own[eprop, :, -1], 1)}° (n = {few}), at those that BPTT has trained at "
-        f"{spread(on_bptt[1, :, -1], 1)}° (n = {seeds}, from {on_bptt[1, :, -1].min():.1f}° to "
-        f"{on_bptt[1, :, -1].max():.1f}°); "
-        f"paired, {paired(own[eprop, :, -1], on_bptt[1, :few, -1], 1)}°",
+        f"at its own weights it ends at {spread(own[eprop, :, -1], 1)}° (n = {few}), at those that BPTT has trained "
+        f"at {spread(on_bptt[1, :, -1], 1)}° (n = {seeds}, from {on_bptt[1, :, -1].min():.1f}° to "
+        f"{on_bptt[1, :, -1].max():.1f}°); paired, {paired(own[eprop, :, -1], on_bptt[1, :few, -1], 1)}°",
         f"the mean over feedbacks is 90° by symmetry. Over {count} networks it is {spread(start[2], 1)}° (to E) and "
         f"{spread(start[3], 1)}° (to all)",
         f"At lr 0.0003 they end at {spread(own[random, :, -1], 0)}° and {spread(own[rflo, :, -1], 0)}° at their own "
-        f"weights",
-        f"its angle changes by {change(rflo)}° with RFLO, {change(random)}° with random feedback to E, "
-        f"{change(eprop)}° with "
-        f"symmetric e-prop and {change(bptt)}° with BPTT",
+        "weights",
+        f"the angle between the two changes by {change(rflo)}° with RFLO, {change(random)}° with random feedback to "
+        f"E, {change(eprop)}° with symmetric e-prop and {change(bptt)}° with BPTT",
     ]
 
 
@@ -353,30 +339,29 @@ def optimised(n):
     assert lower(loss[best], loss[main])
     assert open_question(loss[main], loss[double])
     assert open_question(right[main], right[double])
-    assert lower(loss[main], loss[one])
+    assert open_question(loss[main], loss[one])
     early = curves[one, :, :10].mean(axis=1), curves[main, :, :10].mean(axis=1)
     assert lower(early[1], early[0])
     assert open_question(loss[twice], loss[main])
     hundred, after = since < 100, np.searchsorted(since, 500)
     shares = [100 * clipped[at[f"sgd-{rate}"]].mean() for rate in ("0.1", "0.3", "1", "3")]
     return [
-        f"at a rate of 1, with the norm clipped at 1, SGD ends below Adam's default rate of 0.001, "
-        f"{paired(loss[sgd], loss[main])} "
-        f"(n = {loss.shape[1]}), and above Adam's best of the three, {paired(loss[sgd], loss[best])}",
+        "at a rate of 1, with the norm clipped at 1, SGD ends below Adam's default rate of 0.001, "
+        f"{paired(loss[sgd], loss[main])} (n = {loss.shape[1]}), and above Adam's best of the three, "
+        f"{paired(loss[sgd], loss[best])}",
         f"Clipping acts in {min(shares):.1f} to {max(shares):.1f} % of the steps (means)",
         f"0.003 ends lower, {paired(loss[best], loss[main])}",
         f"The losses of both dtypes agree to {apart[:, hundred].max():.0e} over the first hundred steps",
-        f"after 500 steps the losses differ by {apart[:, after].min():.0e} to {apart[:, after].max():.0e}, at the end "
-        f"the weights by "
-        f"{percent(n['apart_params'])} of their norm",
+        f"after 500 steps the losses differ by {apart[:, after].min():.0e} to {apart[:, after].max():.0e}, at the "
+        f"end the weights by {percent(n['apart_params'])} of their norm",
         f"float32 minus float64 is {paired(loss[main], loss[double])} of loss and "
         f"{paired(right[main], right[double], 3)} of accuracy",
-        f"after 100 steps in float64 {percent(missing_way[0], 1)} of the pair's way is missing with a single bias, and "
-        f"{missing_way[1].max():.0e} at most with one at twice the rate",
+        f"after 100 steps in float64 {percent(missing_way[0], 1)} of the pair's way is missing with a single bias, "
+        f"and {missing_way[1].max():.0e} at most with one at twice the rate",
         f"In the end the pair has moved {spread(moved[0] / moved[1], 2)} times as far as one bias",
-        f"One bias is behind by {paired(*early)} nats over the first 500 steps and by {paired(loss[one], loss[main])} "
-        f"at the end; with "
-        f"twice the rate no difference is shown, {paired(loss[twice], loss[main])}",
+        f"One bias is behind by {paired(*early)} nats over the first 500 steps. At the end no difference is shown, "
+        f"neither for it, {paired(loss[one], loss[main])}, nor for one at twice the rate, "
+        f"{paired(loss[twice], loss[main])}",
     ]
 
 
@@ -400,7 +385,7 @@ def missing(page, lines, sentences):
 
 # Code, links, references and names: numbers in them are no results.
 ELSEWHERE = re.compile(
-    r"```.*?```|^    .*?$|`[^`]*`|\]\([^)]*\)|\([A-Z]\d+\)|float(?:32|64)|sections \d+ to \d+"
+    r"```.*?```|^    [^\n]*$|`[^`]*`|\]\([^)]*\)|\([A-Z]\d+\)|float(?:32|64)|sections \d+ to \d+"
     r"|\[\d+ of the derivation\]",
     re.S | re.M,
 )
@@ -420,7 +405,7 @@ def unaccounted(page, lines, sentences):
     """Numbers of the page's text that are in no table and in no sentence made from numbers."""
     lines = set(lines)
     page = "\n".join(line for line in page.splitlines() if line not in lines)
-    text = plain_text(re.sub(r"^    .*$|```.*?```", " ", page, flags=re.M | re.S))
+    text = plain_text(re.sub(r"^    [^\n]*$|```.*?```", " ", page, flags=re.M | re.S))
     for each in sorted(map(plain_text, sentences), key=len, reverse=True):
         text = text.replace(each, " ")
     return re.findall(r"\S*\d\S*", ELSEWHERE.sub(" ", text))
