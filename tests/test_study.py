@@ -12,10 +12,10 @@ from conftest import make_problem, relative_error
 
 import eirnn_np as ei
 from eirnn_np import study
-from eirnn_np.checkpoint import RunError
 from eirnn_np.cli import main
 from eirnn_np.optimisers import SGD
 from eirnn_np.study import common, constraints, gradient_flow, local_rules, optimiser, rtrl, truncation
+from eirnn_np.trainer import RunError
 
 DOCS = Path(__file__).parent.parent / "docs"
 SMALL = ei.ModelConfig(n_hidden=10, e_ratio=0.6)
