@@ -5,8 +5,8 @@ docs/derivation.md and, line by line, in reference.py.
 """
 
 from .algorithms import GradientTrainer, algorithm
-from .analysis import evaluate
 from .checkpoint import load_checkpoint, save_checkpoint
+from .evaluation import evaluate
 from .golden import compare_golden, write_golden
 from .gradcheck import check_gradients, check_network
 from .model import Trajectory, forward, loss_and_grads, recurrent_noise
