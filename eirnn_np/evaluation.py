@@ -87,8 +87,8 @@ def draw_trials(config, task, env_kwargs, n_trials, seed):
     n_trials = check_integer("n_trials", n_trials, 1, MOST_TRIALS)
     seed = check_integer("seed", seed, 0, 2**32 - 1)
     if env_kwargs is None:
-        env_kwargs = tasks.evaluation_env_kwargs(task, {"timing": tasks.TUTORIAL_TIMING} if task == tasks.TUTORIAL_TASK
-                                                 else {})  # fmt: skip
+        defaults = tasks.default_env_kwargs(task, None)
+        env_kwargs = tasks.evaluation_env_kwargs(task, {name: v for name, v in defaults.items() if name != "dt"})
     if isinstance(env_kwargs, dict) and "dt" not in env_kwargs:
         dt = config.dt
         env_kwargs = {**env_kwargs, "dt": int(dt) if float(dt).is_integer() else dt}
