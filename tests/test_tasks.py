@@ -435,3 +435,11 @@ def test_other_generators_are_left_alone():
         next(ei.make_batches(source=source))
         ei.make_trials(tasks.TUTORIAL_TASK, 5, source=source)
     np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_batches_that_end_before_the_decision_are_refused():
+    """Dataset's cache of 33 inputs x 16 columns is two windows of 100, of which it gives out one."""
+    with pytest.raises(ValueError, match="never show another label of yang19.dlydm1-v0 than 0: .* every 100 steps"):
+        ei.make_batches("yang19.dlydm1-v0", 16, 100, env_kwargs={"dt": 20})
+    batches = ei.make_batches("yang19.dlydm1-v0", 16, 150, env_kwargs={"dt": 20})
+    assert any(next(batches)[1].any() for _ in range(20))

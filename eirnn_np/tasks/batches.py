@@ -11,7 +11,7 @@ import numpy as np
 from ..checks import check_choice, check_integer
 from . import replay
 from .environments import NeurogymStream, check_times, make_env, quiet
-from .seeds import check_task_seed, seed_env
+from .seeds import EVALUATE, check_task_seed, seed_env
 from .sound import check_sound
 from .worker import WorkerStream
 
@@ -87,6 +87,7 @@ def make_batches(
     start, seed = check_integer("start", start, 0, 2**32 - 1), check_task_seed(seed, batch_size)
     check_choice("source", source, SOURCES)
     env_kwargs = default_env_kwargs(task, env_kwargs)
+    _check_shown(task, env_kwargs, batch_size, seq_len)
     if source != "neurogym":
         reason = replay.supports(task, env_kwargs)
         if reason is None:
@@ -109,6 +110,27 @@ def make_batches(
     env = make_env(task, env_kwargs)
     sizes = env.observation_space.shape[0], int(env.action_space.n), batch_size, seq_len, float(env.dt)
     return WorkerStream(sizes, start, NeurogymStream, task, batch_size, seq_len, seed, env_kwargs)
+
+
+def _check_shown(task, env_kwargs, batch_size, seq_len):
+    """ValueError where the batches would end before the trials come to a second label.
+
+    neurogym.Dataset starts every column on a new trial at the end of its cache, which is short for many inputs.
+    """
+    if batch_size * seq_len < 500:
+        return  # a cache of many windows
+    try:
+        trials = make_trials(task, 20, (EVALUATE, 0, 0, 1), env_kwargs)
+    except ValueError:
+        return  # said better below
+    cache = 1e5 / (trials[0].inputs.shape[1] + 1.0) / batch_size
+    shown = max(int(cache // seq_len), 1) * seq_len  # all its windows but the last
+    labels = np.concatenate([trial.labels[:shown] for trial in trials])
+    if max(len(trial.labels) for trial in trials) > shown and np.ptp(labels) == 0:
+        raise ValueError(
+            f"batches of batch_size {batch_size} and seq_len {seq_len} never show another label of {task} than "
+            f"{labels[0]}: neurogym.Dataset begins anew every {shown} steps; take a longer seq_len or fewer streams"
+        )
 
 
 def make_trials(
