@@ -22,7 +22,6 @@ import torch_oracle
 
 import eirnn_np as ei
 from eirnn_np.analysis import performance
-from eirnn_np.runs.settings import EVALUATION_SEED_OFFSET
 
 
 def train_ours(config, seed, steps):
@@ -68,7 +67,7 @@ def main(argv=None):
     for seed in tqdm(range(0, 1000 * arguments.seeds, 1000), unit="seed", disable=None):
         for name, train in CONTESTANTS.items():
             params, losses = train(config, seed, arguments.steps)
-            evaluation = ei.evaluate(config, params, n_trials=arguments.trials, seed=seed + EVALUATION_SEED_OFFSET)
+            evaluation = ei.evaluate(config, params, n_trials=arguments.trials, seed=seed)
             result = performance(evaluation)
             rows.append({"seed": seed, "network": name, "loss": float(losses[-200:].mean()), **result})
     for name in CONTESTANTS:

@@ -5,9 +5,9 @@ docs/derivation.md and, line by line, in reference.py.
 """
 
 from .algorithms import GradientTrainer, algorithm
-from .analysis import evaluate
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import ModelConfig, block_mask, sign_mask, sparse_mask
+from .evaluation import evaluate
 from .golden import compare_golden, write_golden
 from .gradcheck import check_gradients, check_network
 from .model import Trajectory, forward, loss_and_grads, recurrent_noise

@@ -6,69 +6,14 @@ Shapes: N trials, T time steps, H units.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from . import tasks
-from .checks import check_integer
-from .config import ModelConfig
-from .model import forward, recurrent_noise
-from .params import Params
+from .evaluation import Evaluation, evaluate
 
-
-@dataclass
-class Evaluation:
-    """The trials of an evaluation run and what the network did in each; see `evaluate`."""
-
-    trials: list
-    choices: np.ndarray
-    targets: np.ndarray
-    rates: list  # one (T, H) array per trial
-
-    @property
-    def correct(self) -> np.ndarray:
-        return self.choices == self.targets
-
-
-def evaluate(
-    config: ModelConfig,
-    params: Params,
-    task: str = tasks.TUTORIAL_TASK,
-    env_kwargs: dict | None = None,
-    n_trials: int = 500,
-    seed: int = 1,
-) -> Evaluation:
-    """Run `n_trials` new trials, each from the initial state, with recurrent noise.
-
-    The choice is the argmax of the outputs at the trial's last time step, correct if it equals the label
-    there. Trials of one length run as one batch. Without `env_kwargs` the tutorial's task has 500 ms of
-    fixation and 500 ms of stimulus.
-
-    Returns
-    -------
-    Evaluation
-    """
-    n_trials = check_integer("n_trials", n_trials, 1, 2**32 - 1)
-    if env_kwargs is None:
-        env_kwargs = tasks.evaluation_env_kwargs(task, None)
-    trials = tasks.make_trials(task, n_trials, seed, env_kwargs)
-    n_in = trials[0].inputs.shape[1]
-    if n_in != config.n_in:
-        raise ValueError(f"task {task} has {n_in} inputs, the network {config.n_in}")
-    lengths = np.array([len(trial.labels) for trial in trials])
-    choices, rates = np.zeros(n_trials, np.int64), [None] * n_trials
-    for step, length in enumerate(np.unique(lengths)):
-        members = np.flatnonzero(lengths == length)
-        for chunk in np.array_split(members, -(-len(members) // 500)):  # bounds the memory
-            inputs = np.stack([trials[i].inputs for i in chunk], axis=1)
-            # The position of the first trial keeps the noise of two chunks apart.
-            noise = recurrent_noise(config, seed, (step << 24) + int(chunk[0]), int(length), len(chunk), params.dtype)
-            run = forward(config, params, inputs, noise)
-            choices[chunk] = run.outputs[-1].argmax(axis=-1)
-            for column, i in enumerate(chunk):
-                rates[i] = run.rates[:, column].copy()
-    return Evaluation(trials, choices, np.array([trial.labels[-1] for trial in trials]), rates)
+__all__ = ["Evaluation", "evaluate", "ideal_observer", "performance", "psychometric", "selectivity",
+           "task_ideal_observer", "timing_error", "unit_order", "wilson_interval"]  # fmt: skip
 
 
 def wilson_interval(n_correct: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -82,7 +27,14 @@ def wilson_interval(n_correct: int, n: int, z: float = 1.959963984540054) -> tup
 
 
 def performance(evaluation: Evaluation) -> dict:
-    """Accuracy with its interval, overall and by coherence (where the task has one), as plain values."""
+    """Accuracy with its interval, overall and by coherence (where the task has one), as plain values.
+
+    Beside it: ``constant``, the accuracy of the best constant answer on these trials, and what it answers;
+    ``no_choice``, the share of trials whose last label is a choice (not 0) where the network's action is none;
+    ``steps_right``, the share of trials in which it is right at every step of the decision (see `decision`), with its
+    interval and what the best constant answer gets; ``step_accuracy``, the mean share of those steps; ``timing``, see
+    `timing_error`.
+    """
     correct = evaluation.correct
 
     def row(members):
@@ -91,28 +43,157 @@ def performance(evaluation: Evaluation) -> dict:
         return {"n_trials": n, "n_correct": k, "accuracy": k / n, "interval_95": [low, high]}
 
     result = row(np.ones(len(correct), bool))
+    answers, counts = np.unique(evaluation.targets, return_counts=True)
+    result["constant"] = {"answer": int(answers[counts.argmax()]), "accuracy": float(counts.max() / len(correct))}
+    silent = (evaluation.targets != 0) & (evaluation.choices <= 0)
+    result["no_choice"] = float(silent.mean())
+    if evaluation.actions is not None:
+        right = [
+            (actions == trial.labels)[decision(trial)] for trial, actions in zip(evaluation.trials, evaluation.actions)
+        ]
+        k = sum(bool(steps.all()) for steps in right)
+        single = [labels[0] for labels in (t.labels[decision(t)] for t in evaluation.trials) if np.ptp(labels) == 0]
+        most = max(np.unique(single, return_counts=True)[1], default=0)
+        result["steps_right"] = {
+            "share": k / len(right), "interval_95": list(wilson_interval(k, len(right))),
+            "constant": float(most / len(right)),
+        }  # fmt: skip
+        result["step_accuracy"] = float(np.mean([steps.mean() for steps in right]))
+    result["timing"] = timing_error(evaluation)
     coherence = _info(evaluation, "coh")
     if coherence is not None:
         result["by_coherence"] = [{"coherence": float(c), **row(coherence == c)} for c in np.unique(coherence)]
     return result
 
 
-def psychometric(evaluation: Evaluation) -> list[dict] | None:
-    """Share of choices of option 2 against signed coherence (positive: option 2 is right), with intervals.
+def decision(trial) -> slice:
+    """The time steps of a trial from its first label that is not 0 ("fixate") on.
 
-    Returns None for a task without coherence or with other than two choices.
+    Where all labels are 0 (the right thing is to do nothing): the trial's last period.
     """
-    coherence, truth = _info(evaluation, "coh"), _info(evaluation, "ground_truth")
-    if coherence is None or truth is None or not set(np.unique(truth)) <= {0, 1}:
+    acts = np.flatnonzero(trial.labels)
+    if len(acts):
+        return slice(int(acts[0]), None)
+    T = len(trial.labels)
+    starts = [start for start, stop in trial.periods.values() if start < stop == T]
+    return slice(max(starts, default=T - 1), None)
+
+
+def timing_error(evaluation: Evaluation) -> dict | None:
+    """When the network acts, in tasks that are about when; None in others, and where the trials' dt is not known.
+
+    A task is about time if its trials all end with one label and the first label that is not 0 comes at different
+    times. The error is the time of the network's first action that is not 0 minus the time of that label, in ms: mean
+    and standard deviation over the trials in which it acts, and the share of those in which it never does.
+    """
+    onsets = [np.flatnonzero(trial.labels) for trial in evaluation.trials]
+    first = np.array([steps[0] if len(steps) else -1 for steps in onsets])
+    dt = evaluation.trials[0].dt
+    if len(set(evaluation.targets.tolist())) > 1 or len(set(first.tolist())) < 2 or evaluation.actions is None:
         return None
-    # At coherence 0 the sign says nothing: those trials are one point.
-    signed = np.where(truth == 1, coherence, -coherence) + 0.0
+    if dt is None:
+        return None
+    acted = np.array([steps[0] if len(steps) else -1 for steps in map(_acts, evaluation.actions)])
+    both, due = (first >= 0) & (acted >= 0), first >= 0
+    errors = (acted[both] - first[both]) * dt
+    return {
+        "n_trials": int(due.sum()),
+        "never_acts": float((acted[due] < 0).mean()),
+        "mean_ms": float(errors.mean()) if len(errors) else None,
+        "sd_ms": float(errors.std()) if len(errors) else None,
+    }
+
+
+def _acts(actions):
+    return np.flatnonzero(actions > 0)
+
+
+def psychometric(
+    evaluation: Evaluation, key: str | None = None, within: str | None = None, sign: str | None = "ground_truth"
+) -> list[dict] | dict | None:
+    """Share of choices of option 2 among the answers, against a number that the task gives with each trial.
+
+    Parameters
+    ----------
+    key : str, optional
+        Its name in the trials' info: "coh" by default, or "coh_1", "v1" ...
+    within : str, optional
+        Another name: one curve for each of its values.
+    sign : str, optional
+        Where no value of `key` is negative it takes the side of this entry: positive where that is the second of its
+        two values. "ground_truth" by default: positive where option 2 is right. None leaves it as it is.
+
+    Returns
+    -------
+    list of dict
+        For each value: ``value`` (and ``coherence``, the same, if the key is "coh"), ``n_trials``, ``n_answered``,
+        ``unanswered`` (the share of trials without a choice), ``share`` of choice 2 among the answered and its
+        ``interval_95``, both None if there is none. With `within`: {its value: such a list}.
+    None
+        Where the task has other than two choices, or no coherence and no `key` was given.
+
+    Raises
+    ------
+    ValueError
+        A name is not in the trials' info, or is no number there.
+    """
+    values = _entry(evaluation, "coh" if key is None else key, given=key is not None)
+    groups = None if within is None else _entry(evaluation, within, given=True)
+    options = _options(evaluation)
+    if values is None or options is None:
+        return None
+    values = values + 0.0
+    if sign is not None and values.min() >= 0:
+        sides = _entry(evaluation, sign, given=sign != "ground_truth")
+        if sides is None:
+            return None
+        second = evaluation.targets == options[1] if sign == "ground_truth" else sides == sides.max()
+        values = np.where(second, values, -values) + 0.0  # at 0 the sign says nothing: those trials are one point
+    if groups is None:
+        return _curve(evaluation, values, np.ones(len(values), bool), options, key in (None, "coh"))
+    return {
+        group.item(): _curve(evaluation, values, groups == group, options, key in (None, "coh"))
+        for group in np.unique(groups)
+    }
+
+
+def _curve(evaluation, values, chosen, options, coherence):
     rows = []
-    for value in np.unique(signed):
-        members = signed == value
-        n, k = int(members.sum()), int((evaluation.choices[members] == 2).sum())
-        rows.append({"coherence": float(value), "n_trials": n, "share": k / n, "interval_95": wilson_interval(k, n)})
+    for value in np.unique(values[chosen]):
+        members = chosen & (values == value)
+        answered = members & np.isin(evaluation.choices, options)
+        n, k = int(answered.sum()), int((evaluation.choices[answered] == options[1]).sum())
+        rows.append(
+            {**({"coherence": float(value)} if coherence else {}), "value": float(value),
+             "n_trials": int(members.sum()), "n_answered": n, "unanswered": float(1 - n / members.sum()),
+             "share": k / n if n else None, "interval_95": wilson_interval(k, n) if n else None}
+        )  # fmt: skip
     return rows
+
+
+def _options(evaluation):
+    """The labels of the two choices, or None where there are not two: ground truths 0, 1 or 1, 2 go with them."""
+    truth = _info(evaluation, "ground_truth")
+    if truth is None or truth.dtype.kind not in "iu":
+        return None
+    offset = np.unique(evaluation.targets - truth)
+    if len(offset) != 1:
+        return None
+    for pair in ((0, 1), (1, 2)):
+        if set(truth.tolist()) <= set(pair) and pair[0] + offset[0] > 0:
+            return int(pair[0] + offset[0]), int(pair[1] + offset[0])
+    return None
+
+
+def _entry(evaluation, name, given):
+    """A number of each trial's info, (N,); None, or a ValueError if it was asked for by name, where there is none."""
+    values = _info(evaluation, name)
+    if given and (values is None or values.dtype.kind not in "iufb"):
+        names = sorted({key for trial in evaluation.trials for key in trial.info})
+        raise ValueError(
+            f"the trials have no number {name!r}; their info has {', '.join(map(str, names)) or 'nothing'}"
+        )
+    return values
 
 
 def ideal_observer(cohs: Sequence[float] | np.ndarray, sigma: float, dt: float, n_steps: int) -> np.ndarray:
@@ -133,18 +214,23 @@ def ideal_observer(cohs: Sequence[float] | np.ndarray, sigma: float, dt: float, 
 def task_ideal_observer(task: str, env_kwargs: dict | None, evaluation: Evaluation) -> dict | None:
     """{coherence: accuracy} of the ideal observer on these trials, and its mean over the task's coherences.
 
-    None where it is not known: for other tasks than PerceptualDecisionMaking-v0 with two choices, and for
-    trials whose stimulus has no one length.
+    Where stimuli differ in length it is the mean over the lengths of these trials: a length says nothing about the
+    coherence. None where it is not known: for other tasks than PerceptualDecisionMaking-v0 with two choices, and for
+    negative coherences.
     """
     if env_kwargs is None:
         env_kwargs = tasks.evaluation_env_kwargs(task, None)
     if task != tasks.TUTORIAL_TASK or env_kwargs.get("dim_ring", 2) != 2:
         return None
-    steps = {trial.periods["stimulus"][1] - trial.periods["stimulus"][0] for trial in evaluation.trials}
-    if len(steps) != 1:
-        return None
     cohs = env_kwargs.get("cohs") or tasks.COHERENCES
-    accuracy = ideal_observer(cohs, env_kwargs.get("sigma", 1.0), env_kwargs.get("dt", 100), steps.pop())
+    if min(cohs) < 0:
+        return None
+    known = evaluation.trials[0].dt  # of drawn trials; the keyword may be left out
+    dt = env_kwargs.get("dt", 100) if known is None else known
+    steps = [trial.periods["stimulus"][1] - trial.periods["stimulus"][0] for trial in evaluation.trials]
+    lengths, counts = np.unique(steps, return_counts=True)
+    sigma = abs(env_kwargs.get("sigma", 1.0))
+    accuracy = sum(count / len(steps) * ideal_observer(cohs, sigma, dt, int(n)) for n, count in zip(lengths, counts))
     return {"by_coherence": dict(zip(map(float, cohs), map(float, accuracy))), "accuracy": float(np.mean(accuracy))}
 
 
@@ -162,7 +248,7 @@ def selectivity(evaluation: Evaluation) -> np.ndarray | None:
     pooled = [
         np.concatenate(
             [rates[slice(*trial.periods["stimulus"])] for trial, rates, g in
-             zip(evaluation.trials, evaluation.rates, truth) if g == side]
+             zip(evaluation.trials, evaluation.rates, truth) if g == side and rates is not None] or [np.zeros((0, 1))]
         ).astype(np.float64)
         for side in (0, 1)
     ]  # fmt: skip

@@ -22,7 +22,7 @@ from .params import MASK_KEY, Params
 from .trainer import Trainer
 
 CHECKPOINT, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
-FORMAT = 1
+FORMAT = 2  # 1: the streams of a run's seed s were those of RandomState(s), RandomState(s + 1) ...
 # Prefix of the names in the file -> what an error calls it.
 _PARTS = {"params.": "parameter", "adam.m.": "Adam's first moment of", "adam.v.": "Adam's second moment of"}
 
@@ -175,6 +175,8 @@ def _digest(tensors, metadata):
 def _read_checked(path):
     """(tensors, metadata) of a checkpoint whose digest is right, or ValueError, or OSError."""
     tensors, metadata = load_tensors(path)
+    if isinstance(metadata, dict) and metadata.get("checkpoint") == 1:
+        raise ValueError(f"{path}: of an older eirnn-np, in which a run's seed meant other training batches")
     if not isinstance(metadata, dict) or metadata.get("checkpoint") != FORMAT:
         raise ValueError(f"{path}: not a checkpoint of this release of eirnn-np")
     if metadata.pop("digest", None) != _digest(tensors, metadata):

@@ -36,7 +36,7 @@ def check_float(
         raise ValueError(f"{name} must be a number, found {value!r}") from None
     if not (math.isfinite(number) or (infinite and not math.isnan(number))):
         raise ValueError(f"{name} must be a finite number, found {value!r}")
-    if not (low <= number <= high and above < number < below):
+    if not (low <= number <= high and number > above and (number < below or below == math.inf)):
         bounds = [(low, "at least"), (above, "above"), (high, "at most"), (below, "below")]
         text = " and ".join(f"{word} {bound:g}" for bound, word in bounds if math.isfinite(bound))
         raise ValueError(f"{name} must be a number {text}, found {value!r}")

@@ -113,14 +113,15 @@ def _train(arguments):
 
 
 def _evaluate(arguments):
-    from .runs import evaluate_run, performance_line, read_run, write_evaluation
+    from .runs import evaluate_run, performance_lines, read_run, write_evaluation
 
     settings, config, params, _ = read_run(arguments.run)
-    _, result = evaluate_run(settings, config, params, arguments.trials, arguments.seed)
+    _, result = evaluate_run(settings, config, params, arguments.trials, arguments.seed, arguments.timing)
     write_evaluation(arguments.run, result)
     if arguments.json:
         return _print_json(result)
-    _say(performance_line(result))
+    for line in performance_lines(result):
+        _say(line)
     for row in result["performance"].get("by_coherence", []):
         low, high = row["interval_95"]
         ideal = result["ideal_observer"]
@@ -162,13 +163,13 @@ def _gradcheck(arguments):
     from .runs import read_run
 
     if arguments.run is not None:
-        from .tasks import make_batches
+        from .tasks import PROBE, make_batches
 
         settings, config, params, _ = read_run(arguments.run)
         params = params.astype(arguments.dtype or params.dtype)
         size = arguments.seq_len or settings.seq_len, arguments.batch_size or settings.batch_size
         inputs, labels = next(
-            make_batches(settings.task, size[1], size[0], settings.evaluation_seed + arguments.seed,
+            make_batches(settings.task, size[1], size[0], (*settings.evaluation_stream(PROBE), arguments.seed),
                          settings.env_kwargs)
         )  # fmt: skip
         where = f"the trained weights of {arguments.run}"
@@ -318,6 +319,9 @@ def _parser():
     sub.add_argument("run", metavar="RUN", help="run folder")
     sub.add_argument("--trials", type=int, metavar="N", help="(default: as in training)")
     sub.add_argument("--seed", type=int, help="of the trials (default: the run's own)")
+    sub.add_argument("--timing", type=_json_object, metavar="JSON", help="periods of the trials, ms, such as "
+                     "'{\"stimulus\": 800}' (default: as trained; 500 ms of fixation and of stimulus where that is the "
+                     "tutorial's timing)")  # fmt: skip
     sub.add_argument("--json", action="store_true", help="print what evaluation.json holds, and nothing else")
 
     sub = command("figures", _figures, "Draw the figures of a trained run again.")

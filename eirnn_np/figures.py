@@ -122,18 +122,25 @@ def connectivity(weights, order, n_exc, by="d′"):
 
 
 def psychometric_curve(rows, ideal=None):
-    """Share of choices of option 2 against signed coherence, with 95 % intervals and the ideal observer."""
+    """Share of choice 2 among the answers against signed coherence, with 95 % intervals and the ideal observer.
+
+    Where trials were left unanswered, their share too.
+    """
     figure, ax = _figure(5.6, 3.8)
     coherence = np.array([row["coherence"] for row in rows])
-    share = np.array([row["share"] for row in rows])
-    low, high = np.array([row["interval_95"] for row in rows]).T
+    nothing = float("nan"), float("nan")  # no trial was answered: no point
+    share = np.array([float("nan") if row["share"] is None else row["share"] for row in rows])
+    low, high = np.array([row["interval_95"] or nothing for row in rows]).T
+    silent = np.array([row.get("unanswered", 0) for row in rows])
     if ideal is not None:
         right = np.array([ideal[abs(c)] for c in coherence])
         ax.plot(coherence, np.where(coherence < 0, 1 - right, right), "--", color="0.5", label="ideal observer")
     error = np.maximum(0, [share - low, high - share])  # not below 0 by a rounding
     ax.errorbar(coherence, share, error, fmt="o-", color="0.1", ms=4, lw=1.4, capsize=2,
                 label="network (95 % interval)")  # fmt: skip
-    ax.set(xlabel="Signed coherence (%)", ylabel="Share of choice 2", ylim=(-0.03, 1.03))
+    if silent.any():
+        ax.plot(coherence, silent, "x:", color=INHIBITORY, ms=4, lw=1.0, label="trials without a choice")
+    ax.set(xlabel="Signed coherence (%)", ylabel="Share of choice 2 among the answers", ylim=(-0.03, 1.03))
     ax.legend(loc="lower right")
     return figure
 
@@ -201,7 +208,8 @@ def run_figures(config, params, losses, evaluation, ideal, task_trials):
     dt = config.dt
     by, order = sorting(evaluation, config.n_exc)
     d_prime, psychometric = analysis.selectivity(evaluation), analysis.psychometric(evaluation)
-    example = int(np.flatnonzero(evaluation.correct)[0]) if evaluation.correct.any() else 0
+    kept = np.array([rates is not None for rates in evaluation.rates])
+    example = int((evaluation.correct & kept).argmax())  # the first that is right, or the first
     figures = {
         "task_trials": sample_trials(task_trials, dt),
         "training_loss": training_loss(losses) if len(losses) else None,
@@ -218,7 +226,7 @@ def sorting(evaluation, n_exc):
     """What the units are sorted by within E and within I, and their order: d', or else the mean rate."""
     d_prime = analysis.selectivity(evaluation)
     if d_prime is None:  # a task without two choices
-        means = np.mean([rates.mean(axis=0) for rates in evaluation.rates], axis=0)
+        means = np.mean([rates.mean(axis=0) for rates in evaluation.rates if rates is not None], axis=0)
         return "mean rate", analysis.unit_order(means, n_exc)
     return "d′", analysis.unit_order(d_prime, n_exc)
 

@@ -63,9 +63,9 @@ kernel, inlined = njit(error_model="numpy"), njit(forceinline=True, error_model=
 # The micro-kernel: the one place where LLVM IR is written
 
 
-# What holds a vector of 64 bytes on the CPU that is compiled for, and the tile, rows x vectors, whose sums the registers
-# hold beside a row of b and an element of a. A tile that spills does a third of the work; one with fewer than 8 sums
-# in flight waits for the latency of the FMA.
+# What holds a vector of 64 bytes on the CPU that is compiled for, and the tile, rows x vectors, whose sums the
+# registers hold beside a row of b and an element of a. A tile that spills does a third of the work; one with fewer than
+# 8 sums in flight waits for the latency of the FMA.
 TILES = {
     "zmm": (4, 4),  # AVX-512: 32 registers of 64 bytes; 16 sums, 4 of b
     "ymm": (6, 1),  # AVX2: 16 of 32; 12 sums, 2 of b

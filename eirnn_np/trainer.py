@@ -196,10 +196,15 @@ def train(
 
     Raises
     ------
+    ValueError
+        The batches say their dt, and it is not the network's.
     RunError
         The loss or a gradient is not finite: step and parameter are named. The parameters are as that step found
         them, unless it is the update that made one infinite.
     """
+    config, dt = getattr(trainer, "config", None), getattr(batches, "dt", None)
+    if config is not None and dt is not None and dt != config.dt:
+        raise ValueError(f"dt must be the same for network and batches, found {config.dt:g} and {dt:g} ms")
     losses = np.full(steps, np.nan)
     seconds = {"batches": 0.0, "training": 0.0}
     clock = time.perf_counter

@@ -170,7 +170,8 @@ FOREIGN = {
     "seed": lambda t, m: m.update(seed=2**64),
     "config": lambda t, m: m["config"].update(n_hidden=8),
     "config is none": lambda t, m: m.update(config=None),
-    "format": lambda t, m: m.update(checkpoint=2),
+    "format": lambda t, m: m.update(checkpoint=3),
+    "a seed of other batches": lambda t, m: m.update(checkpoint=1),
     "no info": lambda t, m: m.pop("info"),
 }
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import eirnn_np as ei
+from eirnn_np import tasks
 from eirnn_np.cli import main
 from eirnn_np.trainer import Trainer
 
@@ -83,8 +84,8 @@ def test_config_json_is_all_that_it_takes_to_repeat_the_run(short_run):
     config, found = ei.load_params(short_run / "params.safetensors")
     params = ei.init_params(config, training["seed"], training["dtype"])
     trainer = ei.Trainer(config, params, lr=training["lr"], seed=training["seed"])
-    batches = ei.make_batches(training["task"], training["batch_size"], training["seq_len"], training["seed"],
-                              training["env_kwargs"])  # fmt: skip
+    batches = ei.make_batches(training["task"], training["batch_size"], training["seq_len"],
+                              (tasks.TRAIN, training["seed"]), training["env_kwargs"])  # fmt: skip
     by_hand = [trainer.step(*next(batches)) for _ in range(training["steps"])]
     np.testing.assert_array_equal(losses(short_run), by_hand)
     np.testing.assert_array_equal(found.flat, params.flat)
@@ -151,7 +152,7 @@ def test_options_reach_the_run(tmp_path):
                                     dynamics="brainpy")  # fmt: skip
     assert params.dtype == np.float64
     expected = ei.init_params(config, 9, "float64")
-    batches = ei.make_batches("ContextDecisionMaking-v0", 3, 21, 9, {"dt": 50, "sigma": 0.5})
+    batches = ei.make_batches("ContextDecisionMaking-v0", 3, 21, (tasks.TRAIN, 9), {"dt": 50, "sigma": 0.5})
     trainer = ei.Trainer(config, expected, lr=0.01, seed=9)
     by_hand = [trainer.step(*next(batches)) for _ in range(4)]
     np.testing.assert_array_equal(losses(tmp_path / "run"), by_hand)
@@ -201,7 +202,11 @@ def test_evaluate_repeats_the_evaluation(finished, capsys):
     assert err == ""
     lines = out.splitlines()
     assert lines[0].startswith("Performance ")
-    assert [re.match(r"  coherence +([\d.]+) %: .*; ideal observer [\d.]+$", line)[1] for line in lines[1:]] == [
+    assert lines[1] == (
+        "  of PerceptualDecisionMaking-v0, fixation 500, stimulus 500, decision 100 ms; each trial from rest"
+    )
+    rows = [line for line in lines if line.startswith("  coherence")]
+    assert [re.match(r"  coherence +([\d.]+) %: .*; ideal observer [\d.]+$", line)[1] for line in rows] == [
         "0.0", "6.4", "12.8", "25.6", "51.2"
     ]  # fmt: skip
 
@@ -213,6 +218,57 @@ def test_evaluate_with_other_trials(finished):
     assert {name for name in before if before[name] != after[name]} == {"evaluation.json"}
     evaluation = json.loads(after["evaluation.json"])
     assert (evaluation["performance"]["n_trials"], evaluation["seed"]) == (25, 3)
+
+
+def test_evaluate_with_another_timing(finished, capsys):
+    assert run("evaluate", finished, "--trials", 25, "--timing", '{"stimulus": [800, 300]}') == 0
+    assert "fixation 50 - 400, stimulus 300 - 800, decision 100 ms" in capsys.readouterr().out.replace("40 -", "50 -")
+    assert json.loads((finished / "evaluation.json").read_text())["periods_ms"]["stimulus"] == [300, 800]
+    assert run("evaluate", finished, "--timing", '{"stimulus": 10}') == 2
+    assert_one_line(capsys, "cannot be learnt at dt 20 ms: period stimulus of 10 ms")
+
+
+def test_another_timing_than_the_tutorial_s_is_evaluated_as_it_was_trained(tmp_path, capsys):
+    timing = '{"timing": {"fixation": 100, "stimulus": 2000, "decision": 200}}'
+    assert run(*QUICK, "--task-kwargs", timing, "--out", tmp_path / "run") == 0
+    out = capsys.readouterr().out
+    assert round(float(re.search(r"^Performance .*; ideal observer (.*)$", out, re.M)[1]), 3) == 0.896
+    assert "  of PerceptualDecisionMaking-v0, fixation 100, stimulus 2000, decision 200 ms" in out
+
+
+def test_a_network_that_never_acts_gets_no_line_that_looks_right(tmp_path, capsys):
+    assert run(*QUICK, "--task", "ReadySetGo-v0", "--out", tmp_path / "run") == 0
+    out = capsys.readouterr().out
+    assert "accuracy at their last step says nothing, a constant answer gets 1.0000" in out
+    assert re.search(r"^Performance 0\.0000 of 10 trials right at every step of the decision", out, re.M)
+    assert "timing: " in out
+
+
+def test_performance_0_says_why(finished, capsys):
+    config, params = ei.load_params(finished / "params.safetensors")
+    params.b_out[...] = [100, 0, 0]
+    ei.save_params(finished / "params.safetensors", config, params)
+    assert run("evaluate", finished) == 0
+    out = capsys.readouterr().out
+    assert 'no choice in 1.0000 of the trials: the answer at their end is still "fixate", which is right at' in out
+    result = json.loads((finished / "evaluation.json").read_text())
+    assert result["performance"]["no_choice"] == result["performance_in_stream"]["no_choice"] == 1
+    assert all(row["share"] is None for row in result["psychometric"])
+
+
+def test_lines_say_where_rest_and_stream_differ(finished, capsys):
+    from eirnn_np.runs import performance_lines
+
+    assert run("evaluate", finished, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    result["performance"].update(accuracy=0.18, interval_95=[0.15, 0.22])
+    result["performance_in_stream"].update(accuracy=0.74, interval_95=[0.7, 0.78])
+    assert performance_lines(result)[-1] == (
+        "  in the stream (each trial begins as the last one ended): 0.7400 (95 % interval 0.7000 - 0.7800), from rest "
+        "0.1800: they differ by more than their intervals; training is mostly in the stream"
+    )
+    result["performance_in_stream"].update(interval_95=[0.21, 0.78])
+    assert "differ" not in performance_lines(result)[-1]
 
 
 def test_figures_are_drawn_again(finished, capsys):
@@ -246,6 +302,9 @@ def assert_one_line(capsys, *parts):
         (["--task-kwargs", "[1, 2]"], "JSON object"),
         (["--task-kwargs", '{"colour": "red"}'], "colour"),
         (["--task-kwargs", '{"dt": 50}'], "dt must be the same"),
+        (["--dt", "150", "--tau", "150"], "period decision of 100 ms gets no time step"),
+        (["--task-kwargs", '{"timing": {"decision": 10}}'], "dt 20 ms: period decision of 10 ms"),
+        (["--task", "PulseDecisionMaking-v0"], "period cue0 of 10 ms gets no time step"),
         (["--task-kwargs", '{"timing": 5}'], "timing"),
         (["--task-kwargs", '{"sigma": NaN}'], "NaN"),
         (["--e-ratio", "1.5"], "e_ratio"),

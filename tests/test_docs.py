@@ -1,5 +1,6 @@
 """Every page says who it is for, and the Python of the pages runs and prints what stands below it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -52,3 +53,15 @@ def test_commands_of_the_pages_exist():
                     assert not choices or value in choices or not value.isalnum(), (page.name, line)
             if command == "study" and rest and rest[0].islower():
                 assert rest[0] in STUDIES, (page.name, line)
+
+
+def test_the_table_of_tasks_is_that_of_its_numbers():
+    numbers = json.loads((ROOT / "docs" / "tasks.json").read_text())
+    rows = re.findall(r"^\| (\S+) \| .* \| (yes|no) \|$", (ROOT / "docs" / "tasks.md").read_text(), re.M)
+    lines = (ROOT / "docs" / "tasks.md").read_text().splitlines()
+    assert [name for name, _ in rows] == sorted(numbers)
+    for name, learnt in rows:
+        found = numbers[name]
+        assert learnt == ("yes" if found["interval_95"][0] > found["constant"] else "no")
+        values = [f"{found[key]:.3f}" for key in ("floor", "loss", "accuracy", "constant")]
+        assert f"| {name} | {found['batches']} | {found['dt']} | {' | '.join(values)} | {learnt} |" in lines

@@ -22,7 +22,7 @@ LEVELS = [
     ["reference", "compiled", "optimisers"],
     ["model"],
     ["tasks", "trainer"],
-    ["algorithms"],
+    ["algorithms", "evaluation"],
     ["analysis", "checkpoint", "gradcheck"],
     ["figures", "golden"],
     ["runs"],
@@ -33,7 +33,7 @@ LEVELS = [
 WINGS = ["tasks", "algorithms", "runs", "study"]
 # Within a wing, from the ground up; its __init__ stands on top.
 INSIDE = {
-    "tasks": ["engine", "catalogue", "worker", "replay", "environments", "batches"],
+    "tasks": ["seeds", "engine", "catalogue", "worker", "replay", "environments", "sound", "batches"],
     "algorithms": ["kernels", "equations", "seam"],
     "runs": ["signals", "settings", "evaluation", "folder", "training", "report"],
 }

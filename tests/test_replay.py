@@ -94,7 +94,7 @@ def assert_same_trials(task, kwargs, seed, n):
 def test_legacy_generator_to_the_bit(seed):
     """All draws that tasks make, mixed, over many blocks of 624 words."""
     theirs = np.random.RandomState(seed)
-    key, pos, words, has, kept = replay._streams(replay.describe(PDM, {}), 1, seed)
+    key, pos, words, has, kept = replay._streams(replay.describe(PDM, {}), [0], seed)
     lengths = np.random.RandomState(7).randint(0, 60, 1500)
     for n in map(int, lengths):
         assert [_below(key[0], words[0], pos, m) for m in (1, 2, 3, n + 1, 1000)] == [

@@ -500,7 +500,7 @@ def test_sgd_clips_the_norm():
     sgd.update(params, ei.Params.like(problem.config, "float64"))  # a gradient of 0 does not divide by 0
     assert np.isfinite(params.flat).all()
     for wrong in ((0, 1), (0.1, 0), (np.nan, 1), (0.1, -1)):
-        with pytest.raises(ValueError, match="must be a positive number"):
+        with pytest.raises(ValueError, match="must be a (finite )?number"):
             SGD(*wrong)
     with pytest.raises(ValueError, match="like params"):
         sgd.update(params, grads.astype("float32"))

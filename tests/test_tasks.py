@@ -95,7 +95,8 @@ def test_one_seed_is_one_stream_and_another_seed_another(task, source):
         with pytest.raises(ValueError, match=f"task {task} does not fit"):
             ei.make_batches(task, source=source)
         return
-    streams = [ei.make_batches(task, 3, 60, seed, source=source) for seed in (5, 5, 6)]
+    dt = {"dt": 20} if task == "MotorTiming-v0" else None  # at its own 80 its "set" of 50 ms would get no step
+    streams = [ei.make_batches(task, 3, 60, seed, dt, source) for seed in (5, 5, 6)]
     batches = [[next(stream) for _ in range(5)] for stream in streams]
     inputs = [np.concatenate([u for u, _ in stream]) for stream in batches]
     labels = [np.concatenate([y for _, y in stream]) for stream in batches]
@@ -122,7 +123,8 @@ def test_trials_are_consistent_with_their_periods(source):
     trials = ei.make_trials(tasks.TUTORIAL_TASK, 300, seed=4, source=source)
     assert len(trials) == 300
     lengths = {"fixation": set(), "stimulus": set(), "delay": set(), "decision": set()}
-    for inputs, labels, info, periods in trials:
+    for inputs, labels, info, periods, dt in trials:
+        assert dt == 20
         assert (inputs.dtype, labels.dtype, inputs.shape) == (np.float32, np.int64, (len(labels), 3))
         end = 0
         for name in lengths:
@@ -158,7 +160,8 @@ def test_the_stimulus_favours_the_ground_truth():
 @pytest.mark.parametrize("task", ["PerceptualDecisionMaking-v0", "ReadySetGo-v0", "yang19.dm1-v0", "MotorTiming-v0"])
 @pytest.mark.parametrize("source", ["auto", "neurogym"])
 def test_trials_follow_their_seed(task, source):
-    first, same, other = (ei.make_trials(task, 20, seed, source=source) for seed in (3, 3, 4))
+    env_kwargs = {"dt": 20, **({"timing": tasks.TUTORIAL_TIMING} if task == tasks.TUTORIAL_TASK else {})}
+    first, same, other = (ei.make_trials(task, 20, seed, env_kwargs, source) for seed in (3, 3, 4))
     for one, two in zip(first, same):
         np.testing.assert_array_equal(one.inputs, two.inputs)
         np.testing.assert_array_equal(one.labels, two.labels)
@@ -172,9 +175,164 @@ def test_evaluation_timing_is_500_500():
     expected = {"fixation": (0, 25), "stimulus": (25, 50), "delay": (50, 50), "decision": (50, 55)}
     assert all(trial.periods == expected for trial in trials)
     assert tasks.evaluation_env_kwargs("GoNogo-v0", {"dt": 50}) == {"dt": 50}
-    kept = tasks.evaluation_env_kwargs(tasks.TUTORIAL_TASK, {"sigma": 2.0, "timing": {"delay": 100, "fixation": 60}})
-    assert kept["sigma"] == 2.0
-    assert kept["timing"] == {"delay": 100, **tasks.EVALUATION_TIMING}
+
+
+TUTORIAL_AS_JSON = {"fixation": [50, 100, 200, 400], "stimulus": ["choice", [100, 200, 400, 800.0]], "delay": 0}
+
+
+def test_what_is_evaluated_is_what_was_trained():
+    """500/500 ms belongs to the tutorial's own timing, however that is written."""
+    for timing in (tasks.TUTORIAL_TIMING, TUTORIAL_AS_JSON, {**tasks.TUTORIAL_TIMING, "decision": ["constant", 100]}):
+        found = tasks.evaluation_env_kwargs(tasks.TUTORIAL_TASK, {"sigma": 2.0, "dt": 20, "timing": timing})
+        assert found == {"sigma": 2.0, "dt": 20, "timing": {**timing, **tasks.EVALUATION_TIMING}}
+    for timing in (
+        {"fixation": 100, "stimulus": 2000, "decision": 200}, {**tasks.TUTORIAL_TIMING, "delay": 100}, None, {},
+        {**tasks.TUTORIAL_TIMING, "fixation": [50, 100, 200]}, {"fixation": 60},
+        {**tasks.TUTORIAL_TIMING, "decision": 60},
+        {**tasks.TUTORIAL_TIMING, "stimulus": ["uniform", [100, 800]]},
+    ):  # fmt: skip
+        assert tasks.evaluation_env_kwargs(tasks.TUTORIAL_TASK, {"timing": timing}) == {"timing": timing}
+    other = tasks.evaluation_env_kwargs(tasks.TUTORIAL_TASK, {"dt": 20, "timing": {"delay": 60}}, {"stimulus": 800})
+    assert other == {"dt": 20, "timing": {"delay": 60, "stimulus": 800}}
+    with pytest.raises(ValueError, match="timing must be a dict of periods, found 5"):
+        tasks.evaluation_env_kwargs(tasks.TUTORIAL_TASK, None, 5)
+
+
+# --- streams of their own --------------------------------------------------------------------------
+
+OWN = [
+    (tasks.TUTORIAL_TASK, {"dt": 20}),
+    ("ContextDecisionMaking-v0", {"dt": 20, "use_expl_context": True}),  # a delay with a generator of its own
+    ("DelayComparison-v0", {"dt": 50}),
+    ("MultiSensoryIntegration-v0", {"dt": 50}),
+]
+
+
+@pytest.mark.parametrize(("task", "env_kwargs"), OWN)
+def test_streams_of_a_tuple_are_numpy_s_whoever_draws(task, env_kwargs):
+    """Compiled, neurogym, and environments seeded by hand: column b is RandomState([*seed, b])."""
+    seed = (tasks.TRAIN, 7)
+    ours, theirs = (ei.make_batches(task, 3, 400, seed, env_kwargs, source) for source in ("compiled", "neurogym"))
+    first, total = next(ours), 0
+    for ours_now, theirs_now in zip((first, next(ours), next(ours)), theirs):
+        np.testing.assert_array_equal(ours_now[0], theirs_now[0])
+        np.testing.assert_array_equal(ours_now[1], theirs_now[1])
+    later = next(ei.make_batches(task, 3, 400, seed, env_kwargs, start=2))
+    np.testing.assert_array_equal(later[0], ours_now[0])
+    for b in range(3):
+        with tasks.quiet():
+            env = neurogym.make(task, **env_kwargs).unwrapped
+            env.rng = np.random.RandomState([*seed, b])
+            for timing in env.timing.values():
+                if callable(timing):
+                    timing.rng = np.random.RandomState([*seed, b])
+            while total < 400:
+                env.new_trial()
+                n = min(400 - total, len(env.gt))
+                np.testing.assert_array_equal(first[0][total : total + n, b], env.ob[:n])
+                total += n
+        total = 0
+    trials = [ei.make_trials(task, 5, seed, env_kwargs, source) for source in ("compiled", "neurogym")]
+    for one, two in zip(*trials):
+        np.testing.assert_array_equal(one.inputs, two.inputs)
+        assert one.dt == two.dt == env_kwargs["dt"]
+
+
+def test_a_worker_draws_the_streams_of_a_tuple():
+    arguments = "ReadySetGo-v0", 2, 50, (tasks.TRAIN, 3), {"dt": 20}, "neurogym"
+    with ei.make_batches(*arguments, worker=True, start=2) as ahead:
+        plain = ei.make_batches(*arguments)
+        assert ahead.dt == plain.dt == 20
+        for _ in range(3):
+            expected = next(plain)
+        np.testing.assert_array_equal(next(ahead)[0], expected[0])
+
+
+def stimuli(task, env_kwargs, seeds, n=300):
+    """The noisy inputs of each column, as sets of bytes."""
+    found = []
+    for seed in seeds:
+        inputs = next(ei.make_batches(task, 16, n, seed, env_kwargs))[0]
+        rows, counts = np.unique(inputs.reshape(-1, inputs.shape[2]), axis=0, return_counts=True)
+        found.append({row.tobytes() for row in rows[counts == 1]})  # what has no noise is there many times
+    return found
+
+
+@pytest.mark.parametrize(("task", "env_kwargs"), OWN)
+def test_no_trial_is_drawn_twice_by_runs_and_evaluations(task, env_kwargs):
+    seeds = [(purpose, seed) for purpose in (tasks.TRAIN, tasks.EVALUATE) for seed in (0, 1, 2)]
+    seeds += [(tasks.EVALUATE, 0, tasks.PROBE), 0, 40, tasks.EVALUATE, (0, 1), (1, 0)]
+    found = stimuli(task, env_kwargs, seeds)
+    assert min(map(len, found)) > 1000
+    assert len(set().union(*found)) == sum(map(len, found))
+    one, next_one = stimuli(task, env_kwargs, (0, 1))  # neurogym's promise, and what it means
+    assert len(one & next_one) > 0.9 * len(one)
+
+
+@pytest.mark.parametrize("seed", [(), (1, -1), (1, 2**32), (1, "a"), (1, 0.5), (True,), [1, 2]])
+def test_bad_seeds(seed):
+    for make in (ei.make_batches, lambda seed: ei.make_trials(tasks.TUTORIAL_TASK, 2, seed)):
+        with pytest.raises(ValueError, match=r"^seed\S* must be an integer"):
+            make(seed=seed)
+
+
+# --- nothing to learn ------------------------------------------------------------------------------
+
+UNSOUND = [
+    (tasks.TUTORIAL_TASK, {"dt": 150, "timing": tasks.TUTORIAL_TIMING}, "dt 150 ms: period decision of 100 ms"),
+    (tasks.TUTORIAL_TASK, {"dt": 100, "timing": tasks.TUTORIAL_TIMING}, "dt 100 ms: period fixation of 50 ms"),
+    (tasks.TUTORIAL_TASK, {"dt": 20, "timing": {"decision": 10}}, "dt 20 ms: period decision of 10 ms gets no time"),
+    (tasks.TUTORIAL_TASK, {"dt": 20, "timing": {"stimulus": ["uniform", [5, 400]]}}, "period stimulus of 5 ms"),
+    (tasks.TUTORIAL_TASK, {"dt": 20, "timing": {"stimulus": ["uniform", [0, 400]]}}, "period stimulus of 10 ms"),
+    (tasks.TUTORIAL_TASK, {"dt": 20, "timing": {"delay": ["truncated_exponential", [100, 10]]}}, "delay of 10 ms"),
+    (tasks.TUTORIAL_TASK, {"dt": 20, "timing": {"delay": [0, 15, 300]}}, "delay of 15 ms"),
+    (tasks.TUTORIAL_TASK, {"dt": 20, "timing": {"decision": 0}}, "every label of its trials is 0"),
+    (tasks.TUTORIAL_TASK, {"dt": 20, "timing": {"stimulus": 0}}, "its inputs do not depend on the answer"),
+    (tasks.TUTORIAL_TASK, {"dt": 20, "cohs": [0]}, "its inputs do not depend on the answer"),
+    ("PulseDecisionMaking-v0", {"dt": 20}, "dt 20 ms: period cue0 of 10 ms gets no time step"),
+    ("PulseDecisionMaking-v0", {"dt": 10, "timing": {f"cue{i}": 0 for i in range(6)}}, "do not depend on the answer"),
+    ("MotorTiming-v0", {"dt": 80}, "period set of 50 ms"),
+    ("GoNogo-v0", {"dt": 20, "timing": {"stimulus": 0}}, "its inputs do not depend on the answer"),
+    ("GoNogo-v0", {"dt": 20, "timing": {"decision": 0}}, "every label of its trials is 0"),
+    ("ContextDecisionMaking-v0", {"dt": 20, "use_expl_context": True, "timing": {"stimulus": 0}}, "do not depend"),
+    ("ContextDecisionMaking-v0", {"dt": 400}, "ContextDecisionMaking-v0 cannot be learnt at dt 400 ms: period"),
+]
+
+
+@pytest.mark.parametrize("source", ["auto", "neurogym"])
+@pytest.mark.parametrize(("task", "env_kwargs", "message"), UNSOUND, ids=[f"{c[0]} {c[1]}" for c in UNSOUND])
+def test_what_cannot_be_learnt_is_refused(task, env_kwargs, message, source):
+    network = ei.ModelConfig(dt=env_kwargs["dt"], tau=1000)
+    for make in (
+        lambda: ei.make_batches(task, 2, 10, env_kwargs=env_kwargs, source=source),
+        lambda: ei.make_trials(task, 2, env_kwargs=env_kwargs, source=source),
+        lambda: ei.evaluate(network, ei.init_params(network), task, env_kwargs, 5),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            make()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dt", [10, 20, None])
+@pytest.mark.parametrize("task", sorted(set(ALL_EXTENDED_ENVS) - REFUSED))
+def test_what_can_be_learnt_is_not_refused(task, dt):
+    if (task, dt) in {("PulseDecisionMaking-v0", 20), ("MotorTiming-v0", None)}:
+        return  # above
+    assert tasks.check_sound(task, {} if dt is None else {"dt": dt}) > 0
+
+
+@pytest.mark.parametrize(
+    ("task", "env_kwargs"),
+    [
+        (tasks.TUTORIAL_TASK, {"dt": 20, "cohs": [0, 0.1]}),
+        (tasks.TUTORIAL_TASK, {"dt": 0.1, "timing": {p: 0.3 for p in ("fixation", "stimulus", "decision")}}),
+        ("IntervalDiscrimination-v0", {"dt": 20}),  # the answer is in the timing alone
+        ("ProbabilisticReasoning-v0", {"dt": 20, "n_loc": 1}),  # labels that the inputs make only likely
+        ("DelayComparison-v0", {"dt": 20, "timing": {"stimulus1": 0}}),  # half of it can be known
+    ],
+)
+def test_what_can_be_learnt_in_part_is_not_refused(task, env_kwargs):
+    assert tasks.check_sound(task, env_kwargs) == env_kwargs["dt"]
 
 
 # --- refusals --------------------------------------------------------------------------------------
@@ -277,3 +435,11 @@ def test_other_generators_are_left_alone():
         next(ei.make_batches(source=source))
         ei.make_trials(tasks.TUTORIAL_TASK, 5, source=source)
     np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_batches_that_end_before_the_decision_are_refused():
+    """Dataset's cache of 33 inputs x 16 columns is two windows of 100, of which it gives out one."""
+    with pytest.raises(ValueError, match="never show another label of yang19.dlydm1-v0 than 0: .* every 100 steps"):
+        ei.make_batches("yang19.dlydm1-v0", 16, 100, env_kwargs={"dt": 20})
+    batches = ei.make_batches("yang19.dlydm1-v0", 16, 150, env_kwargs={"dt": 20})
+    assert any(next(batches)[1].any() for _ in range(20))

@@ -33,7 +33,7 @@ def test_what_the_replay_serves_needs_no_worker():
 
 
 def test_a_worker_that_fails_says_why(capfd):
-    stream = WorkerStream((3, 2, 2, 10), 0, NeurogymStream, TASK, 2, 10, 0, {"dt": "no number"})
+    stream = WorkerStream((3, 2, 2, 10, 20.0), 0, NeurogymStream, TASK, 2, 10, 0, {"dt": "no number"})
     with pytest.raises(RuntimeError, match=r"the worker process .* failed: \w+Error"):
         next(stream)
     assert "Traceback" in capfd.readouterr().err

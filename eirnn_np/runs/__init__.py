@@ -1,7 +1,7 @@
 """Runs: what the command trains, keeps in a folder, evaluates, draws and reports."""
 
 from ..trainer import RunError
-from .evaluation import draw_run, evaluate_run, performance_line, write_evaluation
+from .evaluation import draw_run, evaluate_run, performance_lines, write_evaluation
 from .folder import next_run_folder, read_run
 from .settings import Settings, model_config
 from .signals import Stopped
@@ -16,7 +16,7 @@ __all__ = [
     "evaluate_run",
     "model_config",
     "next_run_folder",
-    "performance_line",
+    "performance_lines",
     "read_run",
     "resume",
     "run",

@@ -19,7 +19,7 @@ from ..files import write_file
 from ..model import loss_and_grads, recurrent_noise
 from ..params import Params, effective_weights, init_params
 from ..trainer import RunError
-from .evaluation import evaluate_run, performance_line
+from .evaluation import evaluate_run, performance_lines
 from .folder import environment, read_run
 from .settings import Settings
 
@@ -123,7 +123,7 @@ def build_report(name: str, settings: Settings, config: ModelConfig, params: Par
     start = init_params(config, settings.seed, settings.dtype)
     norms = gradient_norms(settings, config, (start, params))
     before, after = (effective_weights(config, p) for p in (start, params))
-    trials = tasks.make_trials(settings.task, 4, settings.evaluation_seed, settings.env_kwargs)
+    trials = tasks.make_trials(settings.task, 4, settings.evaluation_stream(tasks.SHOWN), settings.env_kwargs)
     by, order = figures.sorting(evaluation, config.n_exc)
     with mpl.rc_context({**figures.STYLE, "svg.fonttype": "none", "svg.hashsalt": "eirnn-np"}):
         drawn = figures.run_figures(config, params, losses, evaluation, result["ideal_observer"], trials)
@@ -147,7 +147,7 @@ def build_report(name: str, settings: Settings, config: ModelConfig, params: Par
         "Training": f"<p>{len(losses)} steps of Adam, batches of {settings.batch_size} trial streams of "
         f"{settings.seq_len} time steps. Mean loss of the last {len(recent)} steps: {np.mean(recent):.4f} nats per "
         "time step.</p>" + show("training_loss"),
-        "Performance": f"<p>{escape(performance_line(result))}.</p>"
+        "Performance": "".join(f"<p>{escape(line.strip())}.</p>" for line in performance_lines(result))
         + show("psychometric", "selectivity")
         + _performance_table(result),
         "Connectivity": show("connectivity_start", "connectivity") + show("weights", "eigenvalues"),
@@ -172,13 +172,12 @@ def build_report(name: str, settings: Settings, config: ModelConfig, params: Par
 
 def gradient_norms(settings: Settings, config: ModelConfig, networks: tuple[Params, ...]) -> list[dict[str, float]]:
     """[{parameter: norm of its gradient}], one for each of `networks`: means over batches that training did not see."""
-    batches = tasks.make_batches(
-        settings.task, settings.batch_size, settings.seq_len, settings.evaluation_seed, settings.env_kwargs
-    )
+    stream = settings.evaluation_stream(tasks.PROBE)
+    batches = tasks.make_batches(settings.task, settings.batch_size, settings.seq_len, stream, settings.env_kwargs)
     totals = [dict.fromkeys(params.shapes, 0.0) for params in networks]
     for k, (inputs, labels) in zip(range(GRADIENT_BATCHES), batches):
         (T, B), dtype = labels.shape, networks[0].dtype
-        noise = recurrent_noise(config, settings.evaluation_seed, k, T, B, dtype)
+        noise = recurrent_noise(config, tasks.evaluation_noise_seed(settings.seed), k, T, B, dtype)
         for total, params in zip(totals, networks):
             _, grads = loss_and_grads(config, params, inputs, labels, noise)
             for key, gradient in grads.items():

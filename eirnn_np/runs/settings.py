@@ -7,9 +7,7 @@ from .. import algorithms, tasks
 from ..checks import check_choice, check_dtype, check_float, check_integer
 from ..config import ModelConfig
 
-# Evaluation trials are drawn by RandomState(seed + this): far from the seeds of the training streams.
-EVALUATION_SEED_OFFSET = 1_000_000
-MAX_SEED = 2**31 - 1
+MAX_SEED = 2**32 - 1
 # What may change when a run goes on: its result, step by step, does not depend on these.
 FREE = ("steps", "threads", "print_every", "trials", "checkpoint_every")
 
@@ -58,8 +56,13 @@ class Settings:
         return None if self.algorithm == "bptt" else gradient
 
     @property
-    def evaluation_seed(self):
-        return self.seed + EVALUATION_SEED_OFFSET
+    def training_stream(self):
+        """The seed of the batches: no other run's, and nothing that is evaluated, has one of its columns."""
+        return (tasks.TRAIN, self.seed)
+
+    def evaluation_stream(self, purpose):
+        """The seed of batches or trials that no training draws; see tasks/seeds.py for `purpose`."""
+        return (tasks.EVALUATE, self.seed, purpose)
 
 
 def model_config(settings, **model):

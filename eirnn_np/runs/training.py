@@ -21,7 +21,7 @@ from ..checkpoint import read_checkpoint, save_checkpoint
 from ..params import init_params, save_params
 from ..threads import WORKQUEUE_ADVICE, layer
 from ..trainer import RunError, train
-from .evaluation import draw_run, evaluate_run, performance_line, write_evaluation
+from .evaluation import draw_run, evaluate_run, performance_lines, write_evaluation
 from .folder import environment, locked, new_run_folder, remove_leftovers, write_config, write_losses
 from .settings import FREE, Settings, model_config
 from .signals import Signals, Stopped
@@ -69,7 +69,6 @@ def run(settings=None, out=None, figures=True, report=print, **network):
     """
     started = time.perf_counter()
     config, settings = model_config(Settings() if settings is None else settings, **network)
-    tasks.check_task_seed(settings.seed, settings.batch_size)
     params = init_params(config, settings.seed, settings.dtype)
     trainer = make_trainer(config, params, settings.gradient(), lr=settings.lr, seed=settings.seed,
                            threads=settings.threads)  # fmt: skip
@@ -195,7 +194,7 @@ def _changed(settings, config, options):
 @contextlib.contextmanager
 def _batches(settings, start):
     """The run's stream of batches from batch `start` on; a worker of it ends with the context."""
-    batches = tasks.make_batches(settings.task, settings.batch_size, settings.seq_len, settings.seed,
+    batches = tasks.make_batches(settings.task, settings.batch_size, settings.seq_len, settings.training_stream,
                                  settings.env_kwargs, settings.source, worker=True, start=start)  # fmt: skip
     try:
         yield batches
@@ -220,7 +219,8 @@ def _finish(trainer, losses, batches, settings, folder, figures, report, signals
         evaluation, result = evaluate_run(settings, config, params)
         write_evaluation(folder, result)
         seconds["evaluation"] = time.perf_counter() - start
-        report(performance_line(result))
+        for line in performance_lines(result):
+            report(line)
         if figures:
             start = time.perf_counter()
             draw_run(settings, config, params, losses, evaluation, result, folder)

@@ -13,12 +13,11 @@ import numpy as np
 
 from .. import tasks
 from ..algorithms import GradientTrainer
-from ..analysis import evaluate
 from ..config import ModelConfig, sign_mask
+from ..evaluation import evaluate
 from ..model import loss_and_grads, recurrent_noise
 from ..params import Params, init_params
 from ..runs import read_run
-from ..runs.settings import EVALUATION_SEED_OFFSET
 from ..trainer import RunError, Trainer, train
 
 TRIALS = 2000  # of each evaluation
@@ -42,11 +41,12 @@ class Basis:
 
     def batches(self, seed, batch_size=None):
         size = self.batch_size if batch_size is None else batch_size
-        return tasks.make_batches(self.task, size, self.seq_len, seed, self.env_kwargs)
+        stream = seed if isinstance(seed, tuple) else (tasks.TRAIN, seed)
+        return tasks.make_batches(self.task, size, self.seq_len, stream, self.env_kwargs)
 
     def probe(self, seed, n=1):
         """`n` batches with noise that no training has seen."""
-        stream = self.batches(seed + EVALUATION_SEED_OFFSET)
+        stream = self.batches((tasks.EVALUATE, seed, tasks.PROBE))
         for i in range(n):
             yield *next(stream), probe_noise(self.config, seed + i, self.seq_len, self.batch_size)
 
@@ -148,7 +148,7 @@ def accuracy(basis, config, params, seed):
     if np.isnan(params.flat).any():
         return 0.0
     env_kwargs = tasks.evaluation_env_kwargs(basis.task, basis.env_kwargs)
-    return float(evaluate(config, params, basis.task, env_kwargs, TRIALS, seed + EVALUATION_SEED_OFFSET).correct.mean())
+    return float(evaluate(config, params, basis.task, env_kwargs, TRIALS, seed).correct.mean())
 
 
 def final_loss(losses):

@@ -13,7 +13,6 @@ from .. import model, reference, tasks
 from ..algorithms import equations
 from ..config import sign_mask
 from ..params import effective_weights, init_params
-from ..runs.settings import EVALUATION_SEED_OFFSET
 from ..trainer import RunError
 from . import common
 from .common import COLOURS
@@ -27,7 +26,7 @@ ALPHAS, RADII = (0.05, 0.1, 0.2, 0.5, 1.0), (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 def last_step_trials(basis, seed):
     """Whole trials of the most frequent length: inputs (T, B, I), labels (T, B), weights that pick the last step."""
     env_kwargs = tasks.evaluation_env_kwargs(basis.task, basis.env_kwargs)
-    trials = tasks.make_trials(basis.task, 8 * TRIALS, seed + EVALUATION_SEED_OFFSET, env_kwargs)
+    trials = tasks.make_trials(basis.task, 8 * TRIALS, (tasks.EVALUATE, seed, tasks.PROBE), env_kwargs)
     lengths = [len(trial.labels) for trial in trials]
     chosen = [trial for trial in trials if len(trial.labels) == np.bincount(lengths).argmax()][:TRIALS]
     inputs = np.stack([trial.inputs for trial in chosen], axis=1).astype(np.float64)

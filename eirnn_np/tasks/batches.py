@@ -11,24 +11,28 @@ import numpy as np
 from ..checks import check_choice, check_integer
 from . import replay
 from .environments import NeurogymStream, check_times, make_env, quiet
+from .seeds import EVALUATE, check_task_seed, seed_env
+from .sound import check_sound
 from .worker import WorkerStream
 
 SOURCES = ("auto", "compiled", "neurogym")
 TUTORIAL_TASK = "PerceptualDecisionMaking-v0"
 TUTORIAL_TIMING = {"fixation": ("choice", (50, 100, 200, 400)), "stimulus": ("choice", (100, 200, 400, 800))}
+_OTHER_PERIODS = {"delay": 0, "decision": 100}  # of the tutorial's task, as neurogym has them
 EVALUATION_TIMING = {"fixation": ("constant", 500), "stimulus": ("constant", 500)}
 
 
 class Trial(NamedTuple):
-    """One trial: inputs (T, I) float32, labels (T,) int64, what the task says of it, and its periods.
+    """One trial: inputs (T, I) float32, labels (T,) int64, what the task says of it, its periods, and its dt in ms.
 
-    ``periods[name]`` is (first time step, one past the last).
+    ``periods[name]`` is (first time step, one past the last). dt may be None where it is not known.
     """
 
     inputs: np.ndarray
     labels: np.ndarray
     info: dict
     periods: dict
+    dt: float | None = None
 
 
 def make_batches(
@@ -42,8 +46,11 @@ def make_batches(
         A neurogym task id.
     batch_size, seq_len : int
         B and T. A batch is a window of B streams of trials, so it may start and end in mid-trial.
-    seed : int
-        0 .. 2**32 - 1 - B. Stream b is drawn by ``RandomState(seed + b)``.
+    seed : int or tuple of int
+        An int from 0 to 2**32 - B is neurogym's own ``Dataset.seed``: column b is drawn by
+        ``RandomState(seed + b)``, so the seeds s and s + 1 have B - 1 columns in common. A tuple of ints below
+        2**32 gives streams of its own, that no int and no other tuple has: column b is drawn by
+        ``RandomState([*seed, b])``. Runs and `evaluate` draw from such streams.
     env_kwargs : dict, optional
         Keyword arguments of the task, dt in ms among them. None gives the tutorial's dt 20 and timing for
         PerceptualDecisionMaking-v0, and the task's own defaults for any other.
@@ -64,13 +71,15 @@ def make_batches(
     -------
     iterator of (inputs, labels)
         (T, B, I) float32, (T, B) int64, each batch in arrays of its own. Its attributes ``n_in``,
-        ``n_out``, ``batch_size``, ``seq_len`` and ``source`` say what it yields.
+        ``n_out``, ``batch_size``, ``seq_len``, ``dt`` (ms) and ``source`` say what it yields.
 
     Raises
     ------
     ValueError
         Unknown task, a task that is not supervised with vector observations and discrete actions,
-        arguments that do not fit, or source="compiled" for what is not reproduced, with the reason.
+        arguments that do not fit, a task that cannot be learnt at its dt (a period of positive length gets no time
+        step; all labels are one; the inputs do not depend on the answer), or source="compiled" for what is not
+        reproduced, with the reason.
     """
     batch_size, seq_len = (
         check_integer(name, value, 1, 2**32 - 1) for name, value in (("batch_size", batch_size), ("seq_len", seq_len))
@@ -78,8 +87,11 @@ def make_batches(
     start, seed = check_integer("start", start, 0, 2**32 - 1), check_task_seed(seed, batch_size)
     check_choice("source", source, SOURCES)
     env_kwargs = default_env_kwargs(task, env_kwargs)
+    _check_shown(task, env_kwargs, batch_size, seq_len)
     if source != "neurogym":
         reason = replay.supports(task, env_kwargs)
+        if reason is None:
+            check_sound(task, env_kwargs)
         if reason is None and (difference := replay.self_check(task, env_kwargs, batch_size, seed)):
             reason = f"its first trials differ from neurogym's ({difference})"
             if source == "auto":
@@ -90,25 +102,50 @@ def make_batches(
             return compiled
         if source == "compiled":
             raise ValueError(f"source='compiled' cannot serve {task}: {reason}")
+    check_sound(task, env_kwargs)
     if not worker:
         stream = NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
         stream.skip(start)
         return stream
     env = make_env(task, env_kwargs)
-    sizes = env.observation_space.shape[0], int(env.action_space.n), batch_size, seq_len
+    sizes = env.observation_space.shape[0], int(env.action_space.n), batch_size, seq_len, float(env.dt)
     return WorkerStream(sizes, start, NeurogymStream, task, batch_size, seq_len, seed, env_kwargs)
 
 
+def _check_shown(task, env_kwargs, batch_size, seq_len):
+    """ValueError where the batches would end before the trials come to a second label.
+
+    neurogym.Dataset starts every column on a new trial at the end of its cache, which is short for many inputs.
+    """
+    if batch_size * seq_len < 500:
+        return  # a cache of many windows
+    try:
+        trials = make_trials(task, 20, (EVALUATE, 0, 0, 1), env_kwargs)
+    except ValueError:
+        return  # said better below
+    cache = 1e5 / (trials[0].inputs.shape[1] + 1.0) / batch_size
+    shown = max(int(cache // seq_len), 1) * seq_len  # all its windows but the last
+    labels = np.concatenate([trial.labels[:shown] for trial in trials])
+    if max(len(trial.labels) for trial in trials) > shown and np.ptp(labels) == 0:
+        raise ValueError(
+            f"batches of batch_size {batch_size} and seq_len {seq_len} never show another label of {task} than "
+            f"{labels[0]}: neurogym.Dataset begins anew every {shown} steps; take a longer seq_len or fewer streams"
+        )
+
+
 def make_trials(
-    task: str, n_trials: int, seed: int = 0, env_kwargs: dict | None = None, source: str = "auto"
+    task: str, n_trials: int, seed: int | tuple[int, ...] = 0, env_kwargs: dict | None = None, source: str = "auto"
 ) -> list[Trial]:
     """A list of `n_trials` whole trials of one environment, drawn one by one with `new_trial`.
 
-    `source` as in `make_batches`; the trials are the same.
+    `seed` and `source` as in `make_batches`: the trials are those of its column 0, whatever the source.
     """
     n_trials, seed = check_integer("n_trials", n_trials, 1, 2**32 - 1), check_task_seed(seed, 1)
     check_choice("source", source, SOURCES)
     env_kwargs = default_env_kwargs(task, env_kwargs)
+    if source == "compiled" and (reason := replay.supports(task, env_kwargs)):
+        raise ValueError(f"source='compiled' cannot serve {task}: {reason}")
+    dt = check_sound(task, env_kwargs)
     if source != "neurogym" and replay.supports(task, env_kwargs) is None:
         found = replay.compiled_trials(task, env_kwargs, n_trials, seed)
         return [
@@ -117,18 +154,17 @@ def make_trials(
                 found[k][1],
                 {name: values[k] for name, values in found.info.items()},
                 {name: (int(found.start_ind[name][k]), int(found.end_ind[name][k])) for name in found.start_ind},
+                dt,
             )
             for k in range(n_trials)
         ]
-    if source == "compiled":
-        raise ValueError(f"source='compiled' cannot serve {task}: {replay.supports(task, env_kwargs)}")
     env, trials = make_env(task, env_kwargs), []
     with quiet():
-        env.seed(seed)
+        seed_env(env, seed, 0)
         for _ in range(n_trials):
             info = env.new_trial()
             periods = {name: (env.start_ind[name], env.end_ind[name]) for name in env.start_ind}
-            trials.append(Trial(env.ob.astype(np.float32), env.gt.astype(np.int64), dict(info or {}), periods))
+            trials.append(Trial(env.ob.astype(np.float32), env.gt.astype(np.int64), dict(info or {}), periods, dt))
     return trials
 
 
@@ -142,17 +178,35 @@ def default_env_kwargs(task, env_kwargs):
     return {"dt": 20, "timing": dict(TUTORIAL_TIMING)} if task == TUTORIAL_TASK else {}
 
 
-def evaluation_env_kwargs(task, env_kwargs):
-    """Keyword arguments for evaluation: the tutorial's task with 500 ms fixation and 500 ms stimulus.
+def evaluation_env_kwargs(task, env_kwargs, timing=None):
+    """Keyword arguments for an evaluation of what was trained with `env_kwargs`.
 
-    Any other task is evaluated as it was trained.
+    The tutorial's own timing, however it is given, is evaluated at 500 ms fixation and 500 ms stimulus, as the
+    tutorials do; anything else as it was trained. `timing` replaces the periods that it names.
     """
     env_kwargs = default_env_kwargs(task, env_kwargs)
-    if task != TUTORIAL_TASK:
+    trained = env_kwargs.get("timing") or {}
+    if timing is not None:
+        if not isinstance(timing, dict):
+            raise ValueError(f"timing must be a dict of periods, found {timing!r}")
+        return {**env_kwargs, "timing": {**trained, **timing}}
+    if task != TUTORIAL_TASK or _lengths({**_OTHER_PERIODS, **trained}) != _lengths(
+        {**_OTHER_PERIODS, **TUTORIAL_TIMING}
+    ):
         return env_kwargs
-    return {**env_kwargs, "timing": {**(env_kwargs.get("timing") or {}), **EVALUATION_TIMING}}
+    return {**env_kwargs, "timing": {**trained, **EVALUATION_TIMING}}
 
 
-def check_task_seed(seed: int, n_streams: int) -> int:
-    """`seed` as an int; stream b of `n_streams` is drawn by RandomState(seed + b), which takes 32 bits."""
-    return check_integer("seed", seed, 0, 2**32 - n_streams)
+def _lengths(timing):
+    """{period: (how its length is drawn, the lengths)} in one form for the ways to write it; None for what has none."""
+    found: dict = {}
+    for period, spec in timing.items():
+        try:
+            kind, values = spec if isinstance(spec[0], str) else ("choice", spec)
+        except (TypeError, IndexError, ValueError):
+            kind, values = "constant", spec
+        try:
+            found[period] = kind, sorted(map(float, np.atleast_1d(values)))
+        except (TypeError, ValueError):
+            found[period] = kind, repr(values)
+    return found

@@ -8,7 +8,7 @@ Shapes: I inputs, L steps, P periods, D draws of a trial.
 import functools
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -104,7 +104,7 @@ class Task:
 
     info maps a name of the trial's dictionary to (values, strides): the entry is values[draws @ strides], or the draw
     itself where values is None. own is 1 if a period's durations come from a second generator with the same seed
-    (neurogym's TruncExp).
+    (neurogym's TruncExp). timing has the periods' durations as they were given.
     """
 
     n_in: int
@@ -113,6 +113,7 @@ class Task:
     info: dict
     own: int
     engine: tuple
+    timing: dict = field(default_factory=dict)
 
 
 def _task(kwargs, defaults, sizes, n_in, n_out, still, terms, noise, info, table_end=(), blend=(0, 0)):
@@ -155,7 +156,8 @@ def _task(kwargs, defaults, sizes, n_in, n_out, still, terms, noise, info, table
         np.array([*blend, n_table]),
         np.array([(periods.index(p), channel, width) for p, channel, width in noise], np.int64),
     )
-    return Task(n_in, n_out, periods, info, int(own.any()), engine)
+    shown = {name: timing[name] for name in periods}
+    return Task(n_in, n_out, periods, info, int(own.any()), engine, shown)
 
 
 def _ring(theta, center, coh):

@@ -12,6 +12,7 @@ from numbers import Real
 import numpy as np
 
 from .catalogue import hardly_ever
+from .seeds import seed_env
 
 SHORTEST_DT, MOST_STEPS = 0.01, 10**6  # ms; time steps of one period
 
@@ -24,7 +25,7 @@ class NeurogymStream:
     def __init__(self, task, batch_size, seq_len, seed, env_kwargs):
         env = make_env(task, env_kwargs)
         self.n_in, self.n_out = env.observation_space.shape[0], int(env.action_space.n)
-        self.batch_size, self.seq_len = batch_size, seq_len
+        self.batch_size, self.seq_len, self.dt = batch_size, seq_len, float(env.dt)
         with quiet():
             from neurogym import Dataset
 
@@ -34,7 +35,8 @@ class NeurogymStream:
                 # remembers of its trials, and a timing that is a function, would tie the streams to each other
                 # and to that first, unseeded cache. So each stream gets a new environment of its own.
                 self._dataset.envs = [make_env(task, env_kwargs) for _ in range(batch_size)]
-                self._dataset.seed(seed)
+                for b, each in enumerate(self._dataset.envs):
+                    seed_env(each, seed, b)
                 self._dataset._cache()
             except Exception as error:  # again, a task may raise anything
                 raise ValueError(f"task {task} does not fit neurogym.Dataset: {one_line(error)}") from None

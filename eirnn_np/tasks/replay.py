@@ -11,13 +11,14 @@ import numpy as np
 from ..checks import check_integer
 from .catalogue import Task, describe, release, supports
 from .engine import normals, run
+from .seeds import check_task_seed, random_state, seed_env
 
 __all__ = ["CompiledStream", "Trials", "compiled_trials", "self_check", "supports"]
 
 
-def _streams(task, n_batch, seed):
-    """(key, pos, words, has, kept) of RandomState(seed + b); once more for periods with a generator of their own."""
-    states = [np.random.RandomState(seed + b).get_state(legacy=False) for b in range(n_batch)] * (1 + task.own)
+def _streams(task, columns, seed):
+    """(key, pos, words, has, kept) of each column; once more for periods with a generator of their own."""
+    states = [random_state(seed, b).get_state(legacy=False) for b in columns] * (1 + task.own)
     key = np.array([state["state"]["key"] for state in states], np.uint32)
     pos = np.array([state["state"]["pos"] for state in states], np.int64)  # 624: words, empty, is not read before
     return key, pos, np.empty_like(key), np.zeros(len(key), np.int64), np.zeros(len(key))
@@ -35,26 +36,28 @@ class CompiledStream:
         As for `supports`; what it refuses is a ValueError with the same reason.
     batch_size, seq_len : int
         B and T.
-    seed : int
-        Column b replays the environment seeded with seed + b.
+    seed : int or tuple of int
+        Column b replays the environment seeded with seed + b, or with the words (*seed, b).
 
     Attributes
     ----------
     n_in, n_out : int
         Channels of the input; number of labels.
+    dt : float
+        Of the task, ms.
     """
 
     source = "compiled"
 
     def __init__(self, task, env_kwargs, batch_size, seq_len, seed):
         self._task = describe(task, env_kwargs)
-        self.n_in, self.n_out = self._task.n_in, self._task.n_out
+        self.n_in, self.n_out, self.dt = self._task.n_in, self._task.n_out, self._task.engine[0]
         self.batch_size, self.seq_len = check_integer("batch_size", batch_size, 1), check_integer("seq_len", seq_len, 1)
         cache_len = 1e5 / (self.n_in + 1.0) / self.batch_size  # as Dataset has it, rounding included
         cache_len = int((1 + cache_len // self.seq_len) * self.seq_len)
         self._inputs = np.empty((cache_len, self.batch_size, self.n_in), np.float32)
         self._labels = np.empty((cache_len, self.batch_size), np.int64)
-        self._rng = _streams(self._task, self.batch_size, check_integer("seed", seed, 0))
+        self._rng = _streams(self._task, range(self.batch_size), check_task_seed(seed, self.batch_size))
         self._fill()
 
     def _fill(self):
@@ -104,8 +107,8 @@ class Trials:
         return self.inputs[self.offset[k] : self.offset[k + 1]], self.labels[self.offset[k] : self.offset[k + 1]]
 
 
-def compiled_trials(task, env_kwargs, n_trials, seed):
-    """The trials of `env.seed(seed)` and then n_trials times `env.new_trial()`.
+def compiled_trials(task, env_kwargs, n_trials, seed, column=0):
+    """The trials of an environment seeded for one column, and then n_trials times `env.new_trial()`.
 
     Parameters
     ----------
@@ -121,7 +124,7 @@ def compiled_trials(task, env_kwargs, n_trials, seed):
         capacity = n_steps + 1
         inputs, labels = np.empty((capacity, 1, task.n_in), np.float32), np.empty((capacity, 1), np.int64)
         n_steps = run(
-            inputs, labels, n_trials, draws, bounds, _streams(task, 1, check_integer("seed", seed, 0)), task.engine
+            inputs, labels, n_trials, draws, bounds, _streams(task, [column], check_task_seed(seed, 1)), task.engine
         )
     info = {
         name: draws @ strides if values is None else values[(draws @ strides).astype(np.int64)]
@@ -148,11 +151,11 @@ def self_check(task, env_kwargs, batch_size, seed, n_trials=3):
     """
     import warnings
 
-    key, pos, words, has, kept = _streams(Task(0, 0, [], {}, 0, ()), 1, seed)
+    key, pos, words, has, kept = _streams(Task(0, 0, [], {}, 0, ()), [0], seed)
     ours = np.empty(5001)
     normals(ours, key[0], words[0], pos, has, kept)
     # Not so with a fused multiply-add, or another libm's log.
-    if not np.array_equal(ours, np.random.RandomState(seed).randn(ours.size)):
+    if not np.array_equal(ours, random_state(seed, 0).randn(ours.size)):
         return f"normals of seed {seed} differ from those of NumPy {np.__version__} on this machine"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -160,8 +163,8 @@ def self_check(task, env_kwargs, batch_size, seed, n_trials=3):
 
         env = neurogym.make(task, **(env_kwargs or {})).unwrapped
         for b in range(batch_size):
-            trials = compiled_trials(task, env_kwargs, n_trials, seed + b)
-            env.seed(seed + b)
+            trials = compiled_trials(task, env_kwargs, n_trials, seed, b)
+            seed_env(env, seed, b)
             for k in range(n_trials):
                 trial = env.new_trial()
                 same = {"inputs": np.array_equal(trials[k][0], env.ob), "labels": np.array_equal(trials[k][1], env.gt)}
@@ -176,5 +179,6 @@ def self_check(task, env_kwargs, batch_size, seed, n_trials=3):
                 }
                 for name, equal in same.items():
                     if not equal:
-                        return f"{name} of trial {k}, seed {seed + b}, of {task} differ from neurogym {release()}'s"
+                        where = f"trial {k}, column {b} of seed {seed}"
+                        return f"{name} of {where}, of {task} differ from neurogym {release()}'s"
     return None

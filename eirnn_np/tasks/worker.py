@@ -23,7 +23,7 @@ class WorkerStream:
 
     Parameters
     ----------
-    sizes : (n_in, n_out, batch_size, seq_len)
+    sizes : (n_in, n_out, batch_size, seq_len, dt)
         Of the batches; kept as attributes.
     start : int
         The first batch, counted from 0.
@@ -39,7 +39,7 @@ class WorkerStream:
     source = "neurogym, one worker"
 
     def __init__(self, sizes, start, stream, *arguments):
-        self.n_in, self.n_out, self.batch_size, self.seq_len = sizes
+        self.n_in, self.n_out, self.batch_size, self.seq_len, self.dt = sizes
         context = multiprocessing.get_context("spawn")
         self._queue = context.Queue(AHEAD)
         self._worker = context.Process(target=_work, args=(self._queue, start, stream, arguments), daemon=True)

@@ -1,0 +1,45 @@
+"""Streams of random numbers by name: what draws a column of a batch, and what no other stream ever draws.
+
+An int seed s is neurogym's own promise: column b is ``RandomState(s + b)``, so that neighbouring seeds share columns.
+A tuple of ints gives streams of its own: column b is ``RandomState([*seed, b])``, which no int and no other tuple is.
+Runs train on (TRAIN, seed); whatever is measured is drawn from (EVALUATE, seed, ...).
+"""
+
+import numpy as np
+
+from ..checks import check_integer
+
+TRAIN, EVALUATE = 0x54524149, 0x4556414C  # "TRAI", "EVAL"
+PROBE, SHOWN = 1, 2  # after (EVALUATE, seed): batches that a gradient is measured on; trials for a picture
+MOST = 2**32 - 1
+
+
+def random_state(seed, column):
+    """The generator of a column."""
+    return np.random.RandomState([*seed, column] if isinstance(seed, tuple) else seed + column)
+
+
+def seed_env(env, seed, column):
+    """Seed a neurogym environment, and the timings that have a generator of their own, for a column."""
+    if not isinstance(seed, tuple):
+        env.seed(seed + column)
+        return
+    env.seed(0)  # its action space takes an int alone, and draws nothing here
+    env.rng = random_state(seed, column)
+    for timing in env.timing.values():
+        if hasattr(timing, "seed"):
+            timing.seed([*seed, column])
+
+
+def check_task_seed(seed, n_streams: int):
+    """`seed` as an int, or as a tuple of ints; stream b of `n_streams` of an int is RandomState(seed + b): 32 bits."""
+    if isinstance(seed, tuple):
+        if not seed:
+            raise ValueError("seed must be an integer or a tuple of integers, found an empty tuple")
+        return tuple(check_integer(f"seed[{i}]", word, 0, MOST) for i, word in enumerate(seed))
+    return check_integer("seed", seed, 0, 2**32 - n_streams)
+
+
+def evaluation_noise_seed(seed: int) -> int:
+    """The key of the recurrent noise of an evaluation: a 64-bit seed whose high word no run's seed has."""
+    return EVALUATE << 32 | check_integer("seed", seed, 0, MOST)
