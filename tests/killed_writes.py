@@ -14,8 +14,9 @@ import sys
 import numpy as np
 
 import eirnn_np as ei
-from eirnn_np import params as params_module
-from eirnn_np.checkpoint import CHECKPOINT, PREVIOUS, remove_leftovers
+from eirnn_np import files
+from eirnn_np.checkpoint import CHECKPOINT, PREVIOUS
+from eirnn_np.runs.folder import remove_leftovers
 
 
 def stand(k):
@@ -81,7 +82,7 @@ def kill_at(call, number, when):
             Opened(plain(path, mode), write) if "w" in mode else plain(path, mode)
         )
     else:
-        setattr(params_module.os, call, planned(getattr(os, call)))
+        setattr(files.os, call, planned(getattr(os, call)))
 
 
 def main(folder):
