@@ -264,7 +264,9 @@ def diverged(scratch):
     for name in ("bptt", "eprop"):
         status, _, err = finish(*COMMON, "--lr", "1e6", "--algorithm", name, "--out", scratch / name)
         assert status == 1
-        assert re.search(r"the loss is nan at step \d+: training diverged.*not finite, or too large: .*w_rec", one_line(err))
+        assert re.search(
+            r"the loss is nan at step \d+: training diverged.*not finite, or too large: .*w_rec", one_line(err)
+        )
         assert load_checkpoint(scratch / name)[0].k == 0
 
 
