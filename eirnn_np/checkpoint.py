@@ -57,8 +57,8 @@ def save_checkpoint(folder, trainer, losses, info=None):
     adam, flat = trainer.optimiser, trainer.params.flat
     if not isinstance(adam, Adam):
         raise ValueError(f"the optimiser must be Adam for a checkpoint to hold it, found {type(adam).__name__}")
-    if losses.size == trainer.k - 1:
-        losses = np.append(losses, trainer.last_loss)
+    if losses.size == trainer.k - 1 and not (losses.size and losses[-1] == trainer.last_loss):
+        losses = check_array("losses", np.append(losses, trainer.last_loss), (None,))
     if losses.size != trainer.k:
         raise ValueError(
             f"losses must be those of all the trainer's steps, found {losses.size} losses of {trainer.k} steps"
@@ -143,6 +143,7 @@ class Checkpoint(NamedTuple):
         trainer.optimiser = Adam(**self.adam)
         trainer.optimiser.m, trainer.optimiser.v = self.m.flat, self.v.flat
         trainer.optimiser.k = self.k
+        trainer.last_loss = self.losses[-1] if self.k else np.nan
         return trainer
 
 

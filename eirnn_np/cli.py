@@ -278,7 +278,7 @@ def _parser():
     model = sub.add_argument_group("network")
     option(model, "--hidden", ModelConfig, "recurrent units", "n_hidden", type=int, metavar="H")
     option(model, "--e-ratio", ModelConfig, "share of excitatory units", type=float, metavar="P")
-    option(model, "--n-exc", ModelConfig, "excitatory units by number, in place of --e-ratio", type=int, metavar="E")
+    model.add_argument("--n-exc", type=int, metavar="E", help="excitatory units by number, in place of --e-ratio")
     option(model, "--sigma-rec", ModelConfig,
            "recurrent noise: standard deviation of a unit without input, in units of x",
            type=float, metavar="S")  # fmt: skip

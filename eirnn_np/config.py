@@ -3,6 +3,7 @@
 Shapes: H units, E excitatory units; masks are [to, from].
 """
 
+import functools
 import math
 from dataclasses import dataclass, fields
 
@@ -61,7 +62,7 @@ class ModelConfig:
     loss: str = "cross_entropy"
     train_x0: bool = False
     mask: np.ndarray | None = None
-    n_exc: int = None  # type: ignore[assignment]  # never None once the object is there
+    exc_number: int | None = None  # what was given as n_exc; a field, so that dataclasses.replace keeps it apart
 
     def __post_init__(self):
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731  (frozen)
@@ -70,14 +71,12 @@ class ModelConfig:
         for name, least in (("dt", -math.inf), ("sigma_rec", 0)):
             put(name, check_float(name, getattr(self, name), low=least))
         put("e_ratio", check_float("e_ratio", self.e_ratio, above=0, below=1))
-        if self.n_exc is None or isinstance(self.n_exc, _ByRatio):
-            put("n_exc", _ByRatio(_share(self.e_ratio, self.n_hidden)))
-            if self.n_exc < 1:
-                raise ValueError(
-                    f"e_ratio must leave at least one excitatory unit, found {self.e_ratio} of {self.n_hidden} units"
-                )
-        else:
-            put("n_exc", check_integer("n_exc", self.n_exc, 1, self.n_hidden))
+        if self.exc_number is not None:
+            put("exc_number", check_integer("n_exc", self.exc_number, 1, self.n_hidden))
+        elif self.n_exc < 1:
+            raise ValueError(
+                f"e_ratio must leave at least one excitatory unit, found {self.e_ratio} of {self.n_hidden} units"
+            )
         if isinstance(self.tau, list | tuple) or (isinstance(self.tau, np.ndarray) and self.tau.ndim):
             put("tau", tuple(check_array("tau", self.tau, (self.n_hidden,), np.float64).tolist()))
         else:
@@ -91,6 +90,11 @@ class ModelConfig:
             shape = self.n_hidden, self.n_hidden
             mask = check_array("mask", self.mask, shape).astype(np.float64)
             put("mask", np.frombuffer(mask.tobytes()).reshape(shape))  # on bytes: nobody can make it writeable
+
+    @property
+    def n_exc(self) -> int:
+        """E, the number of excitatory units: they come first."""
+        return _share(self.e_ratio, self.n_hidden) if self.exc_number is None else self.exc_number
 
     @property
     def alpha(self) -> np.ndarray:
@@ -108,12 +112,12 @@ class ModelConfig:
         n_exc is None where E follows from e_ratio.
         """
         d = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "mask"}
-        d["n_exc"] = None if isinstance(self.n_exc, _ByRatio) else self.n_exc
+        d["n_exc"] = d.pop("exc_number")
         return {k: list(v) if isinstance(v, tuple) else v for k, v in d.items()}
 
     @classmethod
     def from_dict(cls, d, mask=None) -> "ModelConfig":
-        known = {f.name for f in fields(cls)} - {"mask"}
+        known = {f.name for f in fields(cls)} - {"mask", "exc_number"} | {"n_exc"}
         if not isinstance(d, dict) or not set(d) <= known:
             found = sorted(set(d) - known) if isinstance(d, dict) else type(d).__name__
             raise ValueError(f"model configuration: expected the fields {sorted(known)}, found {found}")
@@ -123,7 +127,7 @@ class ModelConfig:
         """Are the equations the same? E counts, not how it was given; M counts, not where it came from."""
         if not isinstance(other, ModelConfig):
             return NotImplemented
-        mine, theirs = ({**c.to_dict(), "e_ratio": None, "n_exc": int(c.n_exc)} for c in (self, other))
+        mine, theirs = ({**c.to_dict(), "e_ratio": None, "n_exc": c.n_exc} for c in (self, other))
         return mine == theirs and np.array_equal(sign_mask(self), sign_mask(other))
 
     __hash__ = None  # type: ignore[assignment]
@@ -135,8 +139,16 @@ class ModelConfig:
         return ModelConfig.from_dict, (self.to_dict(), self.mask)
 
 
-class _ByRatio(int):
-    """E as it follows from e_ratio: `dataclasses.replace` with another n_hidden or e_ratio finds it anew."""
+_init = ModelConfig.__init__
+
+
+@functools.wraps(_init)
+def _init_with_n_exc(self, *args, n_exc=None, **given):
+    """n_exc is read as E, whichever way E was given, and so it cannot be the field that tells the two ways apart."""
+    _init(self, *args, **(given if n_exc is None else {**given, "exc_number": n_exc}))
+
+
+ModelConfig.__init__ = _init_with_n_exc  # type: ignore[method-assign]
 
 
 def _share(ratio: float, n: int) -> int:

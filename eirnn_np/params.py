@@ -162,7 +162,7 @@ class Params:
         params, mask = _read_state_dict(d)
         if mask is not None:
             (H, I), (O, E) = params.w_in.shape, params.w_out.shape
-            if not np.array_equal(mask, sign_mask(ModelConfig(I, H, O, n_exc=E))):
+            if not np.array_equal(mask, sign_mask(ModelConfig(I, H, O, exc_number=E))):
                 raise ValueError(
                     f"state_dict: its mask {MASK_KEYS[0]} is not that of {E} excitatory units of {H}: read it by "
                     "config, params = eirnn_np.from_state_dict(state_dict)"

@@ -50,14 +50,13 @@ class Trainer:
         self, config: ModelConfig, params: Params, lr: float = 1e-3, seed: int = 0, threads: int | None = None
     ) -> None:
         threads = check_trainer(config, params, seed, threads)
-        self.config, self.params, self.seed = config, params, seed
+        self.config, self._params, self.seed = config, params, seed
         self.optimiser = Adam(lr)
         self.grads = Params.like(config, params.dtype)
         self.threads = threads
         self._model = KernelModel(config, params.dtype)
         self._shape = self._workspace = self._weights = None
         self._bits = np.int32 if params.dtype == np.float32 else np.int64
-        self._none = np.zeros(0, np.int64)
 
     def __getstate__(self):  # for copies and pickles: the work arrays are made anew by the next step
         return self.__dict__ | {"_workspace": None, "_shape": None}
@@ -76,6 +75,25 @@ class Trainer:
     @property
     def last_loss(self) -> float:
         return float(self.optimiser._done[1])
+
+    @last_loss.setter
+    def last_loss(self, value: float) -> None:
+        self.optimiser._done[1] = value
+
+    @property
+    def params(self) -> Params:
+        return self._params
+
+    @params.setter
+    def params(self, value: Params) -> None:
+        """Other numbers for the same network, such as the best of a training."""
+        check_params(self.config, value)
+        if value.dtype != self._params.dtype or not value.flat.flags.carray:
+            raise ValueError(
+                f"params must be {self._params.dtype}, writeable and in C order like the trainer's: take a copy by "
+                f'params.astype("{self._params.dtype}")'
+            )
+        self._params = value
 
     @property
     def adam(self) -> Adam:

@@ -462,6 +462,22 @@ def test_ctrl_c_right_after_the_compiled_step_finds_it_counted(problem, monkeypa
     assert (again.k, found.tolist()) == (1, seen)
 
 
+@pytest.mark.parametrize("gradient", [None, algorithm("eprop")], ids=["bptt", "eprop"])
+def test_a_loss_that_is_missing_is_the_last_also_after_loading(problem, tmp_path, gradient):
+    """The trainer of a checkpoint knows it too; a list that lacks another one is refused."""
+    trainer = ei.algorithms.make_trainer(problem.config, problem.params, gradient)
+    found = [trainer.step(problem.inputs, problem.labels) for _ in range(4)]
+    ei.save_checkpoint(tmp_path, trainer, found)
+    again = ei.load_checkpoint(tmp_path, gradient=gradient)[0]
+    assert again.last_loss == trainer.last_loss == found[-1]
+    for each in (trainer, again):
+        ei.save_checkpoint(tmp_path, each, found[:-1])
+        np.testing.assert_array_equal(ei.load_checkpoint(tmp_path)[1], found)
+        for wrong in (found[1:], found[:2], [*found, 1.0]):
+            with pytest.raises(ValueError, match="losses must be those of all the trainer's steps"):
+                ei.save_checkpoint(tmp_path, each, wrong)
+
+
 def test_ctrl_c_right_after_an_update_of_another_algorithm(tmp_path, monkeypatch):
     """A second Ctrl-C, which does not wait for the step: the run goes on behind the update that is done."""
     options, folder, update = [*OPTIONS, "--algorithm", "eprop", "--hidden", "9"], tmp_path / "run", kernels.adam

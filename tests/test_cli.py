@@ -542,3 +542,12 @@ def test_helps_show_defaults_once_and_where_there_are_any():
         assert "(default: [])" not in text, name
         assert ") (default" not in text, name
     assert "parameters, noise and task (default: 0)" in " ".join(commands["train"].format_help().split())
+
+
+def test_excitatory_units_by_number(tmp_path, capsys):
+    sizes = ["--hidden", "11", "--steps", "2", "--trials", "10", "--no-figures"]
+    assert main(["train", *sizes, "--n-exc", "4", "--out", str(tmp_path / "run")]) == 0
+    assert "11 units (4 E, 7 I)" in capsys.readouterr().out
+    assert main(["train", "--resume", str(tmp_path / "run"), "--steps", "3", "--n-exc", "4", "--no-figures"]) == 0
+    assert main(["train", "--resume", str(tmp_path / "run"), "--n-exc", "5"]) == 2
+    assert "--n-exc is 4 in this run and cannot become 5" in capsys.readouterr().err

@@ -203,6 +203,11 @@ def test_excitatory_units_by_number():
     assert config.n_exc == 122
     assert replace(config, n_hidden=200).n_exc == 122  # a number stays
     assert replace(ei.ModelConfig(n_hidden=50), n_hidden=100).n_exc == 80  # a share is taken anew
+    assert replace(ei.ModelConfig(n_hidden=50), e_ratio=0.5).n_exc == 25
+    assert replace(ei.ModelConfig(n_hidden=50), n_hidden=100, n_exc=7).n_exc == 7
+    half = ei.ModelConfig(n_hidden=50, e_ratio=0.5)
+    assert ei.ModelConfig(n_hidden=100, n_exc=half.n_exc).n_exc == 25  # read from another network: a number
+    assert type(half.n_exc) is int
     assert config.to_dict()["n_exc"] == 122
     assert ei.ModelConfig().to_dict()["n_exc"] is None
     assert ei.ModelConfig.from_dict(config.to_dict()) == config

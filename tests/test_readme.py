@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,13 @@ def test_the_table_of_gradient_errors_is_what_the_command_measures(capsys):
         for figure, check in zip(oracles, tensor["checks"].values()):
             assert 1 / 30 < figure / (check["error"] / tensor["norm"]) < 30, name
         assert 1e-8 < float32 < 2e-5
+
+
+def test_the_steps_without_avx512_are_those_of_the_numbers_file():
+    found = json.loads((ROOT / "benchmarks" / "results" / "steps_avx2.json").read_text())
+    text = (ROOT / "README.md").read_text()
+    for key in ("before", "now"):
+        cells = [found[key][size] for size in ("H50", "H256", "H1000")]
+        assert all(len(values) == 5 for values in cells)
+        row = " | ".join(f"{statistics.median(v):.3g} ({min(v):.3g} - {max(v):.3g})" for v in cells)
+        assert f"| {key} | {row} |" in text

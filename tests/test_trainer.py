@@ -265,3 +265,21 @@ def test_a_step_allocates_nothing_and_compiles_nothing_after_the_first():
 def test_a_step_works_in_the_memory_of_four_arrays_of_time_trial_unit(n_time, n_batch, n_hidden):
     workspace = make_workspace(ei.ModelConfig(n_hidden=n_hidden), n_time, n_batch, "float32")
     assert sum(array.nbytes for array in workspace) <= 4 * 4 * n_time * n_batch * n_hidden
+
+
+def test_other_parameters_for_the_same_network_only(problem):
+    """The compiled step trusts their shape: another network's would have it write out of bounds."""
+    trainer = ei.Trainer(problem.config, problem.params)
+    best = problem.params.copy()
+    trainer.step(problem.inputs, problem.labels)
+    trainer.params = best
+    trainer.step(problem.inputs, problem.labels)
+    assert trainer.params is best
+    larger = ei.init_params(ei.ModelConfig(n_in=2, n_hidden=8, n_out=4), dtype="float64")
+    fixed = best.copy()
+    fixed.flat.flags.writeable = False
+    for wrong, message in ((larger, "params do not fit config"), (best.astype("float32"), "params must be float64"),
+                           (fixed, "params must be float64, writeable")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            trainer.params = wrong
+    assert trainer.params is best
