@@ -13,7 +13,7 @@ import pytest
 
 import eirnn_np as ei
 from eirnn_np import tasks
-from eirnn_np.cli import main
+from eirnn_np.cli import COMMANDS, main, make_parser
 from eirnn_np.trainer import Trainer
 
 FIGURES = {"task_trials", "training_loss", "activity", "selectivity", "connectivity", "psychometric"}
@@ -28,6 +28,12 @@ def run(*arguments):
         return main([str(a) for a in arguments])
     except SystemExit as stop:
         return stop.code
+
+
+def commands():
+    """{name: parser}, each with all its arguments."""
+    choices = next(action for action in make_parser()._actions if action.choices).choices
+    return {name: parser.complete() for name, parser in choices.items()}
 
 
 def files(folder):
@@ -106,7 +112,10 @@ def test_printed_losses_are_means_of_loss_csv(tmp_path, capsys):
         assert part in lines[0]
     assert re.search(r"^Performance \d\.\d{4} of 10 trials \(95 % interval .*; ideal observer 0\.8645$", out, re.M)
     assert re.search(r"^Time .*: .*batches .*, training .*, evaluation ", out, re.M)
-    assert lines[-1] == f"Files in {tmp_path / 'run'}{os.sep}"
+    assert lines[-2:] == [
+        f"Files in {tmp_path / 'run'}{os.sep}",
+        f"All of it on one page: eirnn-np report {tmp_path / 'run'}",
+    ]
     assert not (tmp_path / "run" / "figures").exists()
 
 
@@ -502,11 +511,65 @@ def test_an_error_of_the_command_is_one_line_for_its_user_too(tmp_path):
     assert done.stderr == "eirnn-np: e_ratio must be a number above 0 and below 1, found 1.5\n"
 
 
-def test_importing_the_package_is_light():
-    heavy = "'torch', 'matplotlib', 'neurogym', 'gymnasium'"
-    code = f"import sys, eirnn_np; print([m for m in ({heavy}) if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("[]\n", "")
+AT_ONCE = """
+import contextlib, io, sys
+import eirnn_np
+heavy = ("numpy", "numba", "torch", "matplotlib", "neurogym", "gymnasium")
+loaded = lambda: [name for name in heavy if name in sys.modules]
+print("import", loaded())
+from eirnn_np.cli import COMMANDS, main
+for line in (["--help"], ["--version"], ["trian"], ["--wrong"], [],
+             *([c, option, "x"] for c in COMMANDS for option in ("--help", "--wrong")), ["train", "--steps", "x"]):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            status = main(line)
+        except SystemExit as stopped:
+            status = stopped.code
+    print(*line, status, loaded())
+from eirnn_np import *
+print("all", "numba" in loaded(), "matplotlib" in loaded())
+"""
+
+
+def test_help_and_usage_errors_wait_for_no_heavy_import():
+    """In one process: what one line loads stays loaded in those that follow."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", AT_ONCE], capture_output=True, text=True)
+    expected = ["import []", "--help 0 []", "--version 0 []", "trian 2 []", "--wrong 2 []", "2 []"]
+    for name in COMMANDS:  # train's defaults are those of ModelConfig and Settings, which need NumPy
+        expected += [f"{name} --help x 0 ['numpy']", f"{name} --wrong x 2 ['numpy']"]
+    expected += ["train --steps x 2 ['numpy']", "all True False"]
+    assert (done.stdout.splitlines(), done.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("trian", "did you mean train?"),
+        ("Train", "did you mean train?"),
+        ("train --step 10", "--step 10; did you mean --steps?"),
+        ("train --step=10", "--step=10; did you mean --steps?"),
+        ("train -steps 10", "did you mean --steps?"),
+        ("train --batch_size 3", "did you mean --batch-size?"),
+        ("train --checkpoint 3", "did you mean --checkpoint-every?"),
+        ("train --s 3", "did you mean --sigma-rec or --steps or --seq-len?"),
+        ("train --algorithm eporp", "did you mean eprop?"),
+        ("evaluate run --trial 3", "did you mean --trials?"),
+        ("study local_rules", "did you mean local-rules?"),
+        ("train --wombat 3", "unrecognized arguments: --wombat 3 (see eirnn-np train --help)"),
+    ],
+)
+def test_a_slip_of_the_pen_is_refused_with_what_was_meant(capsys, line, hint):
+    """No abbreviation counts: what is short for one option today is short for two tomorrow."""
+    assert run(*line.split()) == 2
+    assert_one_line(capsys, hint)
+
+
+def test_the_help_of_train_fits_on_two_screens(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = commands()["train"].format_help().splitlines()
+    assert len(lines) <= 70
+    assert max(map(len, lines)) <= 80
+    assert {"network:", "training:", "task:", "output:"} <= set(lines)
 
 
 def test_an_unknown_option_points_to_the_help_of_its_command(capsys):
@@ -533,15 +596,12 @@ def test_resume_names_the_options_of_the_command(short_run, tmp_path, capsys):
 
 
 def test_helps_show_defaults_once_and_where_there_are_any():
-    from eirnn_np.cli import _parser
-
-    commands = next(a for a in _parser()._actions if a.choices).choices
-    for name, parser in commands.items():
+    for name, parser in commands().items():
         text = " ".join(parser.format_help().split())
         assert "(default: None)" not in text, name
         assert "(default: [])" not in text, name
         assert ") (default" not in text, name
-    assert "parameters, noise and task (default: 0)" in " ".join(commands["train"].format_help().split())
+    assert "parameters, noise and task (default: 0)" in " ".join(commands()["train"].format_help().split())
 
 
 def test_excitatory_units_by_number(tmp_path, capsys):

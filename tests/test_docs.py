@@ -35,10 +35,11 @@ def test_python_of_the_page_runs(name, tmp_path, monkeypatch, capsys):
 
 def test_commands_of_the_pages_exist():
     """Each `eirnn-np COMMAND --option` of the pages is one that the parser knows, and so is a value that it lists."""
-    from eirnn_np.cli import _parser
+    from eirnn_np.cli import make_parser
     from eirnn_np.study import STUDIES
 
-    actions = next(a for a in _parser()._actions if a.choices).choices
+    commands = next(a for a in make_parser()._actions if a.choices).choices
+    actions = {name: parser.complete() for name, parser in commands.items()}
     for page in (*PAGES, ROOT / "README.md"):
         for line in re.findall(r"eirnn-np ([a-z]+[^`\n#|]*)", page.read_text()):
             command, *rest = line.split()

@@ -4,18 +4,21 @@ Imports inside functions count: they are arrows too. Those under TYPE_CHECKING d
 """
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
 
 import eirnn_np as ei
+from eirnn_np.cli import COMMANDS as _COMMANDS
 
 PACKAGE = Path(ei.__file__).parent
+COMMANDS = [name.replace("-", "_") for name in _COMMANDS]
 
 # From the ground up. A module may import what stands on a lower level, and modules of its own wing; of two on one level
 # neither may import the other, except as listed below.
 LEVELS = [
-    ["checks", "files", "threads"],
+    ["checks", "files", "lazy", "threads"],
     ["noise", "kernels"],
     ["config"],
     ["params"],
@@ -30,12 +33,14 @@ LEVELS = [
     ["cli"],
     ["__main__"],
 ]
-WINGS = ["tasks", "algorithms", "runs", "study"]
+WINGS = ["tasks", "algorithms", "runs", "study", "cli"]
 # Within a wing, from the ground up; its __init__ stands on top.
 INSIDE = {
-    "tasks": ["seeds", "engine", "catalogue", "worker", "replay", "environments", "sound", "batches"],
-    "algorithms": ["kernels", "equations", "seam"],
+    "tasks": ["tutorial", "seeds", "engine", "catalogue", "worker", "replay", "environments", "sound", "batches"],
+    "algorithms": ["names", "kernels", "equations", "seam"],
     "runs": ["signals", "settings", "evaluation", "folder", "training", "report"],
+    # No command needs another.
+    "cli": ["output", "parser", *COMMANDS],
 }
 TOP = "eirnn_np"
 
@@ -124,3 +129,24 @@ def test_no_module_outgrows_its_reader(name):
 def test_no_public_name_hides_a_module():
     modules = {name for name in MODULES if name and "." not in name}
     assert not modules & set(ei.__all__)
+
+
+@pytest.mark.parametrize("wing", ["", "tasks", "algorithms", "runs"])
+def test_a_front_door_has_what_its_list_says(wing):
+    """`__init__.pyi` is all that names them: what a type checker reads is what there is."""
+    package = importlib.import_module(".".join(filter(None, (TOP, wing))))
+    listed = [node for node in ast.parse((PACKAGE / wing / "__init__.pyi").read_text()).body
+              if isinstance(node, ast.ImportFrom)]  # fmt: skip
+    names = [alias.asname for node in listed for alias in node.names]
+    assert package.__all__ == sorted(names)
+    assert len(set(names)) == len(names)
+    for node in listed:
+        home = importlib.import_module("." * node.level + node.module, package.__name__)
+        for alias in node.names:
+            assert alias.asname == alias.name
+            assert getattr(package, alias.name) is getattr(home, alias.name)
+    assert {*package.__all__, *vars(package)} <= set(dir(package))
+    with pytest.raises(AttributeError, match="has no attribute 'wombat'"):
+        _ = package.wombat
+    with pytest.raises(ImportError):
+        exec(f"from {package.__name__} import wombat")

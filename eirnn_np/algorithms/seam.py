@@ -20,10 +20,10 @@ from ..params import Params, effective_weights
 from ..threads import launch, limited
 from ..trainer import Trainer, blank_batch, check_trainer
 from . import equations, kernels
+from .names import ALGORITHMS
 
 Gradient = Callable[..., tuple[float, Params]]  # the signature of `loss_and_grads`
 
-ALGORITHMS = ("bptt", "tbptt", "rtrl", "eprop", "rflo")
 FEEDBACK_STREAM = 0x46454544  # "FEED": keeps the feedback weights apart from all that is drawn of the same seed
 
 

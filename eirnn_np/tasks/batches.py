@@ -13,13 +13,10 @@ from . import replay
 from .environments import NeurogymStream, check_times, make_env, quiet
 from .seeds import EVALUATE, check_task_seed, seed_env
 from .sound import check_sound
+from .tutorial import EVALUATION_TIMING, SOURCES, TUTORIAL_TASK, TUTORIAL_TIMING
 from .worker import WorkerStream
 
-SOURCES = ("auto", "compiled", "neurogym")
-TUTORIAL_TASK = "PerceptualDecisionMaking-v0"
-TUTORIAL_TIMING = {"fixation": ("choice", (50, 100, 200, 400)), "stimulus": ("choice", (100, 200, 400, 800))}
 _OTHER_PERIODS = {"delay": 0, "decision": 100}  # of the tutorial's task, as neurogym has them
-EVALUATION_TIMING = {"fixation": ("constant", 500), "stimulus": ("constant", 500)}
 
 
 class Trial(NamedTuple):

@@ -1,0 +1,36 @@
+from .algorithms import GradientTrainer as GradientTrainer
+from .algorithms import algorithm as algorithm
+from .checkpoint import load_checkpoint as load_checkpoint
+from .checkpoint import save_checkpoint as save_checkpoint
+from .config import ModelConfig as ModelConfig
+from .config import block_mask as block_mask
+from .config import sign_mask as sign_mask
+from .config import sparse_mask as sparse_mask
+from .evaluation import evaluate as evaluate
+from .golden import compare_golden as compare_golden
+from .golden import write_golden as write_golden
+from .gradcheck import check_gradients as check_gradients
+from .gradcheck import check_network as check_network
+from .model import Trajectory as Trajectory
+from .model import forward as forward
+from .model import loss_and_grads as loss_and_grads
+from .model import recurrent_noise as recurrent_noise
+from .optimisers import SGD as SGD
+from .optimisers import Adam as Adam
+from .params import Params as Params
+from .params import effective_weights as effective_weights
+from .params import from_state_dict as from_state_dict
+from .params import init_params as init_params
+from .params import load_params as load_params
+from .params import save_params as save_params
+from .runs import Settings as Settings
+from .runs import resume as resume
+from .runs import run as run
+from .tasks import Trial as Trial
+from .tasks import make_batches as make_batches
+from .tasks import make_trials as make_trials
+from .trainer import RunError as RunError
+from .trainer import Trainer as Trainer
+from .trainer import train as train
+
+__version__: str

@@ -1,0 +1,10 @@
+from .names import ALGORITHMS as ALGORITHMS
+from .seam import GradientTrainer as GradientTrainer
+from .seam import algorithm as algorithm
+from .seam import check_truncation as check_truncation
+from .seam import eprop as eprop
+from .seam import make_trainer as make_trainer
+from .seam import random_feedback as random_feedback
+from .seam import rflo as rflo
+from .seam import rtrl as rtrl
+from .seam import truncated_bptt as truncated_bptt

@@ -1,0 +1,83 @@
+"""eirnn-np train: a run from its start, or from where it stopped."""
+
+import argparse
+import dataclasses
+import shlex
+
+from .output import say
+from .parser import json_object, option
+
+# Options that are fields of ModelConfig.
+_NETWORK = ("n_hidden", "e_ratio", "n_exc", "sigma_rec", "dt", "tau", "dynamics")
+
+
+class _Given(argparse.Action):
+    """Store the value, and that the option was given: with --resume the others have no say."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, values)
+        namespace.given = {**getattr(namespace, "given", {}), self.dest: values}
+        namespace.spelled = {**getattr(namespace, "spelled", {}), self.dest: self.option_strings[-1]}
+
+
+def add_arguments(parser):
+    from ..algorithms import ALGORITHMS
+    from ..config import DYNAMICS, ModelConfig
+    from ..runs import Settings
+    from ..tasks import SOURCES
+
+    parser.usage = "%(prog)s [OPTION ...]"
+    parser.register("action", None, _Given)  # argparse's name for the action of an option that stores a value
+    model = parser.add_argument_group("network")
+    option(model, "--hidden", ModelConfig, "recurrent units", "n_hidden", type=int, metavar="H")
+    option(model, "--e-ratio", ModelConfig, "share of excitatory units", type=float, metavar="P")
+    model.add_argument("--n-exc", type=int, metavar="E", help="excitatory units by number, in place of --e-ratio")
+    option(model, "--sigma-rec", ModelConfig, "recurrent noise, sd in units of x", type=float, metavar="S")
+    option(model, "--dt", ModelConfig, "time step of network and task, ms", type=float, metavar="MS")
+    option(model, "--tau", ModelConfig, "time constant of the units, ms", type=float, metavar="MS")
+    option(model, "--dynamics", ModelConfig, f"{' or '.join(DYNAMICS)}, the BrainPy tutorial's", choices=DYNAMICS,
+           metavar="NAME")  # fmt: skip
+    training = parser.add_argument_group("training")
+    option(training, "--steps", Settings, "training steps", type=int, metavar="N")
+    option(training, "--batch-size", Settings, "trial streams in a batch", type=int, metavar="B")
+    option(training, "--seq-len", Settings, "time steps in a batch", type=int, metavar="T")
+    option(training, "--lr", Settings, "Adam's learning rate", type=float, metavar="LR")
+    option(training, "--algorithm", Settings, f"{', '.join(ALGORITHMS)}", choices=ALGORITHMS, metavar="NAME")
+    option(training, "--truncation", Settings, "time steps that tbptt reaches back", type=int, metavar="K")
+    option(training, "--seed", Settings, "of parameters, noise and task", type=int)
+    option(training, "--dtype", Settings, "float32 or float64", choices=("float32", "float64"), metavar="TYPE")
+    option(training, "--threads", Settings, "(default: all cores); bptt gives the same bits for any", type=int,
+           metavar="N")  # fmt: skip
+    task = parser.add_argument_group("task")
+    option(task, "--task", Settings, "a supervised task of neurogym", metavar="ID")
+    task.add_argument("--task-kwargs", dest="env_kwargs", type=json_object, default={}, metavar="JSON",
+                      help="its keyword arguments (default: the tutorial's timing for its task)")  # fmt: skip
+    option(task, "--source", Settings, f"of batches: {', '.join(SOURCES)}; same numbers", choices=SOURCES,
+           metavar="NAME")  # fmt: skip
+    output = parser.add_argument_group("output")
+    output.add_argument("--out", metavar="DIR", help="run folder (default: the next free runs/run-NNN)")
+    output.add_argument("--resume", metavar="RUN", help="go on with this run where its last checkpoint stands; of the "
+                        "other options, --steps, --threads and those below may differ")  # fmt: skip
+    option(output, "--print-every", Settings, "steps between two lines of loss", type=int, metavar="N")
+    option(output, "--checkpoint-every", Settings, "steps between two checkpoints", type=int, metavar="N")
+    option(output, "--trials", Settings, "trials of the evaluation", type=int, metavar="N")
+    output.add_argument("--no-figures", action="store_true", help="draw nothing")
+
+
+def run(arguments):
+    from .. import runs
+
+    figures = not arguments.no_figures
+    if arguments.resume is None:
+        settings = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(runs.Settings)}
+        network = {name: getattr(arguments, name) for name in _NETWORK}
+        folder = runs.run(runs.Settings(**settings), arguments.out, figures, say, **network)
+    else:
+        given = {name: value for name, value in arguments.given.items() if name != "resume"}
+        if "out" in given:
+            raise ValueError("--out cannot be given with --resume, which names the folder")
+        try:
+            folder = runs.resume(arguments.resume, figures, say, **given)
+        except runs.SettingError as error:
+            raise ValueError(error.text.format(arguments.spelled[error.name])) from None
+    say(f"All of it on one page: eirnn-np report {shlex.quote(str(folder))}")

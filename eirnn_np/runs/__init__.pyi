@@ -1,0 +1,13 @@
+from ..trainer import RunError as RunError
+from .evaluation import draw_run as draw_run
+from .evaluation import evaluate_run as evaluate_run
+from .evaluation import performance_lines as performance_lines
+from .evaluation import write_evaluation as write_evaluation
+from .folder import next_run_folder as next_run_folder
+from .folder import read_run as read_run
+from .settings import Settings as Settings
+from .settings import model_config as model_config
+from .signals import Stopped as Stopped
+from .training import SettingError as SettingError
+from .training import resume as resume
+from .training import run as run
