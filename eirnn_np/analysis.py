@@ -12,7 +12,7 @@ import numpy as np
 from . import tasks
 from .evaluation import Evaluation, evaluate
 
-__all__ = ["Evaluation", "evaluate", "ideal_observer", "performance", "psychometric", "selectivity",
+__all__ = ["Evaluation", "evaluate", "ideal_curve", "ideal_observer", "performance", "psychometric", "selectivity",
            "task_ideal_observer", "timing_error", "unit_order", "wilson_interval"]  # fmt: skip
 
 
@@ -214,24 +214,43 @@ def ideal_observer(cohs: Sequence[float] | np.ndarray, sigma: float, dt: float, 
 def task_ideal_observer(task: str, env_kwargs: dict | None, evaluation: Evaluation) -> dict | None:
     """{coherence: accuracy} of the ideal observer on these trials, and its mean over the task's coherences.
 
-    Where stimuli differ in length it is the mean over the lengths of these trials: a length says nothing about the
+    ``by_coherence`` has those of the task, ``accuracy`` is their mean; `ideal_curve` has what lies between. Where
+    stimuli differ in length it is the mean over the lengths of these trials: a length says nothing about the
     coherence. None where it is not known: for other tasks than PerceptualDecisionMaking-v0 with two choices, and for
     negative coherences.
     """
-    if env_kwargs is None:
-        env_kwargs = tasks.evaluation_env_kwargs(task, None)
-    if task != tasks.TUTORIAL_TASK or env_kwargs.get("dim_ring", 2) != 2:
+    cohs = _coherences(task, env_kwargs)
+    if cohs is None:
         return None
-    cohs = env_kwargs.get("cohs") or tasks.COHERENCES
-    if min(cohs) < 0:
-        return None
+    accuracy = _ideal(task, env_kwargs, evaluation, cohs)
+    return {"by_coherence": accuracy, "accuracy": float(np.mean(list(accuracy.values())))}
+
+
+def ideal_curve(
+    task: str, env_kwargs: dict | None, evaluation: Evaluation, n_points: int = 101
+) -> dict[float, float] | None:
+    """{coherence: accuracy} of `task_ideal_observer`, from 0 to the task's largest coherence, for a smooth curve."""
+    cohs = _coherences(task, env_kwargs)
+    return None if cohs is None else _ideal(task, env_kwargs, evaluation, np.linspace(0, max(cohs), n_points))
+
+
+def _coherences(task, env_kwargs):
+    """The task's coherences, where the ideal observer is known."""
+    env_kwargs = tasks.evaluation_env_kwargs(task, None) if env_kwargs is None else env_kwargs
+    cohs = list(env_kwargs.get("cohs") or tasks.COHERENCES) if task == tasks.TUTORIAL_TASK else [-1]
+    return cohs if min(cohs) >= 0 and env_kwargs.get("dim_ring", 2) == 2 else None
+
+
+def _ideal(task, env_kwargs, evaluation, cohs):
+    """{coherence: accuracy}, the mean over the lengths of these trials' stimuli."""
+    env_kwargs = tasks.evaluation_env_kwargs(task, None) if env_kwargs is None else env_kwargs
     known = evaluation.trials[0].dt  # of drawn trials; the keyword may be left out
     dt = env_kwargs.get("dt", 100) if known is None else known
     steps = [trial.periods["stimulus"][1] - trial.periods["stimulus"][0] for trial in evaluation.trials]
     lengths, counts = np.unique(steps, return_counts=True)
     sigma = abs(env_kwargs.get("sigma", 1.0))
     accuracy = sum(count / len(steps) * ideal_observer(cohs, sigma, dt, int(n)) for n, count in zip(lengths, counts))
-    return {"by_coherence": dict(zip(map(float, cohs), map(float, accuracy))), "accuracy": float(np.mean(accuracy))}
+    return dict(zip(map(float, cohs), map(float, accuracy)))
 
 
 def selectivity(evaluation: Evaluation) -> np.ndarray | None:

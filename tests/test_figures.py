@@ -1,5 +1,6 @@
 """Pictures: which are drawn for which task, what is in them, and that nobody else's matplotlib is touched."""
 
+import inspect
 import struct
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 import eirnn_np as ei
 from eirnn_np import analysis, figures, tasks
@@ -21,7 +23,7 @@ def draw(folder, task, env_kwargs=None, losses=(1.0, 0.5, 0.4), n_trials=30, **c
     config = ei.ModelConfig(n_in=env.observation_space.shape[0], n_out=int(env.action_space.n), **config)
     params = ei.init_params(config)
     evaluation = ei.evaluate(config, params, task, env_kwargs, n_trials)
-    ideal = analysis.task_ideal_observer(task, env_kwargs, evaluation)
+    ideal = analysis.ideal_curve(task, env_kwargs, evaluation)
     trials = ei.make_trials(task, 3, 0, env_kwargs)
     return figures.draw_all(folder, config, params, losses, evaluation, ideal, trials)
 
@@ -130,14 +132,29 @@ def test_activity_draws_excitatory_units_blue_and_inhibitory_red():
     assert lines[0].get_xdata()[-1] == 20 * len(rates)
 
 
-def test_training_loss_shows_every_step_and_a_running_mean():
+def test_training_loss_shows_every_step_and_the_mean_around_it():
     losses = np.random.default_rng(0).random(500)
     (ax,) = figures.training_loss(losses).axes
     every, mean = ax.lines
     np.testing.assert_array_equal(every.get_ydata(), losses)
     np.testing.assert_array_equal(every.get_xdata(), np.arange(1, 501))
-    assert mean.get_xdata()[-1] == 500
-    np.testing.assert_allclose(mean.get_ydata()[[0, -1]], [losses[:50].mean(), losses[-50:].mean()])
+    np.testing.assert_array_equal(mean.get_xdata(), every.get_xdata())
+    assert "50 steps" in mean.get_label()
+    around = {0: losses[:1], 9: losses[5:14], 250: losses[226:275], 498: losses[497:], 499: losses[499:]}
+    np.testing.assert_allclose(mean.get_ydata()[list(around)], [values.mean() for values in around.values()])
+
+
+@pytest.mark.parametrize("n", [1, 3, 40, 700, 5000])
+def test_the_mean_of_the_loss_stays_inside_the_cloud(n):
+    rng, steps = np.random.default_rng(1), np.arange(n)
+    losses = 0.08 + np.exp(-steps / 120) + 0.02 * rng.uniform(-1, 1, n)  # falls as fast as the tutorial's
+    mean = figures.training_loss(losses).axes[0].lines[1].get_ydata()
+    smooth = 0.08 + np.exp(-steps / 120)
+    assert len(mean) == n
+    assert (np.abs(mean - smooth) <= 0.021 + 0.03 * (steps < 400)).all()
+    for k in range(0, n, 50):
+        near = losses[max(0, k - 15) : k + 16]
+        assert near.min() - 0.002 <= mean[k] <= near.max() + 0.002
 
 
 def test_histogram_counts_every_unit_once():
@@ -146,6 +163,68 @@ def test_histogram_counts_every_unit_once():
     (ax,) = figures.selectivity_histogram(d_prime, 40).axes
     excitatory, inhibitory = (sum(patch.get_height() for patch in bars) for bars in ax.containers)
     assert (excitatory, inhibitory) == (40, 10)
+
+
+def test_no_bin_holds_both_signs():
+    for low, high in ((-1.3, 0.7), (-2.0, 2.0), (0.0, 3.0), (-0.2, 0.0), (0.0, 0.0), (0.1, 0.4), (-7e-9, 1e9)):
+        bins = figures.signed_bins(low, high, 22)
+        assert 0.0 in bins
+        assert (np.diff(bins) > 0).all()
+        assert bins[0] <= low <= high <= bins[-1]
+        assert len(bins) <= 26
+    rng = np.random.default_rng(0)
+    weights = np.abs(rng.normal(size=(7, 7))) * np.where(np.arange(7) < 5, 1, -1)
+    for figure in (figures.weight_distributions(weights, weights * 1e-3, 5),
+                   figures.selectivity_histogram(rng.normal(size=7), 5)):  # fmt: skip
+        bars = [patch for patch in figure.axes[0].patches if hasattr(patch, "get_width")]
+        assert bars
+        for bar in bars:
+            left, right = bar.get_x(), bar.get_x() + bar.get_width()
+            assert left >= -1e-12 or right <= 1e-12
+
+
+def test_actions_have_names():
+    trials = ei.make_trials(tasks.TUTORIAL_TASK, 4)
+    labels = figures.sample_trials(trials, 20, figures.action_names(trials, 3)).axes[1].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["fixate", "choice 1", "choice 2"]
+    bare = [trial._replace(periods={}) for trial in trials]
+    assert figures.action_names(bare) == {}
+    assert "fixate" not in [label.get_text() for label in figures.sample_trials(bare, 20).axes[1].get_yticklabels()]
+
+
+def test_activity_says_which_trial_it_is():
+    trial = next(t for t in ei.make_trials(tasks.TUTORIAL_TASK, 30) if t.labels[-1] == 2 and t.info["coh"] == 25.6)
+    rates = np.ones((len(trial.labels), 7))
+    title = figures.activity(trial, rates, 5, 20.0, choice=1).axes[0].get_title()
+    assert title == "25.6 % coherence, right: choice 2, chosen: choice 1"
+    assert figures.activity(trial, rates, 5, 20.0).axes[0].get_title() == "25.6 % coherence, right: choice 2"
+    assert figures.activity(trial._replace(info={}, periods={}), rates, 5, 20.0).axes[0].get_title() == ""
+
+
+def test_every_picture_is_drawn_on_the_axes_that_are_given():
+    trials = ei.make_trials(tasks.TUTORIAL_TASK, 2)
+    rates, rng = np.ones((len(trials[0].labels), 7)), np.random.default_rng(0)
+    rows = [{"coherence": c, "share": 0.5, "interval_95": (0.4, 0.6)} for c in (-10, 10)]
+    weights = rng.normal(size=(7, 7))
+    calls = {
+        "training_loss": ([1.0, 0.5],), "activity": (trials[0], rates, 5, 20.0), "psychometric_curve": (rows,),
+        "selectivity_histogram": (rng.normal(size=7), 5), "connectivity": (weights, np.arange(7), 5),
+        "weight_distributions": (weights, weights, 5), "eigenvalues": (weights, weights, np.full(7, 0.2)),
+        "gradient_norms": ({"w": 1.0}, {"w": 2.0}), "gradient_check": ([1e-3, 1e-2], {"float64": ([1.0, 2.0], 0.1)}),
+        "sample_trials": (trials, 20),
+    }  # fmt: skip
+    functions = {name for name in figures.__all__ if inspect.isfunction(getattr(figures, name))}
+    others = {"action_names", "draw_all", "draw_gradient_check", "run_figures", "save_figure", "signed_bins", "sorting"}
+    assert functions - others == set(calls)
+    for name in calls:
+        own = Figure()
+        axes = own.subplots(2)
+        ax = axes if name == "sample_trials" else axes[1]
+        assert getattr(figures, name)(*calls[name], ax=ax) is own
+        assert axes[1].has_data()
+        assert axes[0].has_data() == (name == "sample_trials")
+        with pytest.raises(ValueError, match="ax must be"):
+            getattr(figures, name)(*calls[name], ax="left")
 
 
 def test_psychometric_curve_has_the_ideal_observer_beside_it():

@@ -33,11 +33,12 @@ LEVELS = [
     ["cli"],
     ["__main__"],
 ]
-WINGS = ["tasks", "algorithms", "runs", "study", "cli"]
+WINGS = ["tasks", "algorithms", "figures", "runs", "study", "cli"]
 # Within a wing, from the ground up; its __init__ stands on top.
 INSIDE = {
     "tasks": ["tutorial", "seeds", "engine", "catalogue", "worker", "replay", "environments", "sound", "batches"],
     "algorithms": ["names", "kernels", "equations", "seam"],
+    "figures": ["canvas", "behaviour", "network", "run"],
     "runs": ["signals", "settings", "evaluation", "folder", "training", "report"],
     # No command needs another.
     "cli": ["output", "parser", *COMMANDS],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import eirnn_np as ei
-from eirnn_np import tasks
+from eirnn_np import figures, tasks
 from eirnn_np.cli import main
 from eirnn_np.runs import RunError, read_run, report
 
@@ -157,3 +157,14 @@ def test_a_page_that_cannot_be_written_is_one_line(short_run, tmp_path, capsys):
     target = tmp_path / "missing" / "page.html"
     assert main(["report", str(short_run), "--out", str(target)]) == 1
     assert capsys.readouterr().err == f"eirnn-np: cannot write the report {target}: No such file or directory\n"
+
+
+def test_matrices_show_the_page_where_a_weight_is_0():
+    """No white in them: on a dark page they are dark. A small weight can be told from 0, a large one is opaque."""
+    values = figures.SIGNED(np.array([0.0, 0.25, 0.45, 0.5, 0.55, 0.75, 1.0]))
+    np.testing.assert_allclose(values[:, 3], [1, 0.5, 0.1, 0, 0.1, 0.5, 1], atol=0.01)
+    assert (values[:3, 0] > values[:3, 2]).all()
+    assert (values[4:, 2] > values[4:, 0]).all()
+    figure = figures.connectivity(np.diag([-1.0, 0.0, 1.0]), np.arange(3), 2)
+    report._picture("connectivity", figure)
+    assert figure.axes[0].images[0].get_cmap().name == "signed"

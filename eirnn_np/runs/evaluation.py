@@ -131,9 +131,8 @@ def draw_run(settings, config, params, losses, evaluation, result, folder):
 
     stream = settings.evaluation_stream(tasks.SHOWN)
     task_trials = tasks.make_trials(settings.task, 4, stream, settings.env_kwargs)
-    return figures.draw_all(
-        folder / "figures", config, params, losses, evaluation, result["ideal_observer"], task_trials
-    )
+    ideal = analysis.ideal_curve(settings.task, result["env_kwargs"], evaluation)
+    return figures.draw_all(folder / "figures", config, params, losses, evaluation, ideal, task_trials)
 
 
 def _string_keys(value):

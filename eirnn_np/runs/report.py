@@ -13,7 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from .. import figures, tasks
+from .. import analysis, figures, tasks
 from ..config import ModelConfig
 from ..files import write_file
 from ..model import loss_and_grads, recurrent_noise
@@ -125,8 +125,9 @@ def build_report(name: str, settings: Settings, config: ModelConfig, params: Par
     before, after = (effective_weights(config, p) for p in (start, params))
     trials = tasks.make_trials(settings.task, 4, settings.evaluation_stream(tasks.SHOWN), settings.env_kwargs)
     by, order = figures.sorting(evaluation, config.n_exc)
+    ideal = analysis.ideal_curve(settings.task, result["env_kwargs"], evaluation)
     with mpl.rc_context({**figures.STYLE, "svg.fonttype": "none", "svg.hashsalt": "eirnn-np"}):
-        drawn = figures.run_figures(config, params, losses, evaluation, result["ideal_observer"], trials)
+        drawn = figures.run_figures(config, params, losses, evaluation, ideal, trials)
         drawn |= {
             "connectivity_start": figures.connectivity(before, order, config.n_exc, by),
             "weights": figures.weight_distributions(before, after, config.n_exc),
@@ -187,6 +188,8 @@ def gradient_norms(settings: Settings, config: ModelConfig, networks: tuple[Para
 
 def _picture(name: str, figure: Figure) -> str:
     """A <figure> of inline SVG, whose colours follow the page."""
+    for image in (image for ax in figure.axes for image in ax.images):
+        image.set_cmap(figures.SIGNED)  # the signed matrices, white at 0: here the page shows there
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)

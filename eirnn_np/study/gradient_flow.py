@@ -295,8 +295,10 @@ def _draw_eigenvalues(ax, numbers, p, name):
 
 def _draw_pair(axes, untrained):
     """What decides between an imaginary pair and a real one: v^T J u with and without self-connections."""
+    from ..figures import signed_bins
+
     products, size = np.array(untrained["product"]), np.hypot(*np.moveaxis(np.array(untrained["largest"]), 2, 0))
-    bins = np.linspace(products.min(), products.max(), 30)
+    bins = signed_bins(products.min(), products.max(), 30)
     complex_pair = np.array(untrained["largest"])[..., 1] > 0
     for each, expected, pair, largest, colour, name in zip(
         products, untrained["expected"], complex_pair, size, COLOURS, ("zero diagonal", "self-connections")

@@ -1,0 +1,42 @@
+"""The pictures of a network, drawn by matplotlib from the numbers of analysis.py. One function a picture.
+
+Each takes numbers and ``ax=``, Axes of a figure of your own, and returns the Figure; `draw_all` writes those of a run
+as PNG.
+"""
+
+from .behaviour import action_names, activity, psychometric_curve, sample_trials, training_loss
+from .canvas import DPI, EXCITATORY, INHIBITORY, SIGNED, STYLE, save_figure, signed_bins
+from .network import (
+    connectivity,
+    eigenvalues,
+    gradient_check,
+    gradient_norms,
+    selectivity_histogram,
+    weight_distributions,
+)
+from .run import draw_all, draw_gradient_check, run_figures, sorting
+
+__all__ = [
+    "DPI",
+    "EXCITATORY",
+    "INHIBITORY",
+    "SIGNED",
+    "STYLE",
+    "action_names",
+    "activity",
+    "connectivity",
+    "draw_all",
+    "draw_gradient_check",
+    "eigenvalues",
+    "gradient_check",
+    "gradient_norms",
+    "psychometric_curve",
+    "run_figures",
+    "sample_trials",
+    "save_figure",
+    "selectivity_histogram",
+    "signed_bins",
+    "sorting",
+    "training_loss",
+    "weight_distributions",
+]
