@@ -3,6 +3,7 @@ from .algorithms import algorithm as algorithm
 from .checkpoint import load_checkpoint as load_checkpoint
 from .checkpoint import save_checkpoint as save_checkpoint
 from .config import ModelConfig as ModelConfig
+from .config import Penalties as Penalties
 from .config import block_mask as block_mask
 from .config import sign_mask as sign_mask
 from .config import sparse_mask as sparse_mask
@@ -13,7 +14,9 @@ from .gradcheck import check_gradients as check_gradients
 from .gradcheck import check_network as check_network
 from .model import Trajectory as Trajectory
 from .model import forward as forward
+from .model import input_noise as input_noise
 from .model import loss_and_grads as loss_and_grads
+from .model import omega as omega
 from .model import recurrent_noise as recurrent_noise
 from .optimisers import SGD as SGD
 from .optimisers import Adam as Adam

@@ -18,7 +18,7 @@ from .checks import check_array, check_integer
 from .config import ModelConfig
 from .files import load_tensors, save_tensors
 from .optimisers import Adam
-from .params import MASK_KEY, Params
+from .params import Params, take_masks
 from .trainer import Trainer
 
 CHECKPOINT, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
@@ -72,8 +72,7 @@ def save_checkpoint(folder, trainer, losses, info=None):
             if not np.isfinite(array).all():
                 raise ValueError(f"{title} {name} is not finite after step {trainer.k}: training diverged")
         tensors |= {prefix + key: array for key, array in part.state_dict().items()}
-    if trainer.config.mask is not None:
-        tensors[MASK_KEY] = trainer.config.mask
+    tensors |= trainer.config.masks
     metadata = {
         "checkpoint": FORMAT,
         "config": trainer.config.to_dict(),
@@ -191,7 +190,7 @@ def _parse(path):
     try:
         k = check_integer("k", metadata["k"], 0, 2**32 - 1)
         losses = check_array("losses", tensors.pop("losses"), (k,), np.float64)
-        config = ModelConfig.from_dict(metadata["config"], mask=tensors.pop(MASK_KEY, None))
+        config = ModelConfig.from_dict(metadata["config"], **take_masks(tensors))
         params, m, v = (
             Params.from_state_dict({n.removeprefix(p): a for n, a in tensors.items() if n.startswith(p)})
             for p in _PARTS

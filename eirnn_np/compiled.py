@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from . import kernels, threads
-from .config import sign_mask
+from .config import ModelConfig, sign_mask
 
 
 class KernelModel:
@@ -20,6 +20,7 @@ class KernelModel:
     """
 
     def __init__(self, config, dtype):
+        check_supported(config)
         self.config, self.dtype = config, np.dtype(dtype)
         self.mask, self.alpha = sign_mask(config).astype(dtype), config.alpha.astype(dtype)
         self.scale = config.noise_scale.astype(dtype)
@@ -82,6 +83,16 @@ class KernelModel:
                 kernels.step.compile(signature)
                 self._entry = kernels.step.overloads[signature].entry_point
             return self._entry(*arguments)
+
+
+def check_supported(config):
+    """ValueError for what the kernels do not compute yet."""
+    plain = ModelConfig(config.n_in, config.n_hidden, config.n_out)
+    names = ("activation", "constraint", "constraint_in", "constraint_out", "readout", "mask_in", "mask_out",
+             "penalties")  # fmt: skip
+    differs = (name for name in names if getattr(config, name) is not getattr(plain, name))
+    if found := [name for name in differs if "mask" in name or getattr(config, name) != getattr(plain, name)]:
+        raise ValueError(f'{", ".join(found)}: computed by backend="numpy" alone for now')
 
 
 def kernel_array(array):

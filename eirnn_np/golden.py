@@ -13,7 +13,7 @@ from .gradcheck import Check, GradientReport
 from .model import forward, loss_and_grads, recurrent_noise
 from .noise import uniforms
 from .optimisers import Adam
-from .params import MASK_KEY, init_params
+from .params import init_params
 
 GOLDEN_STREAM = 0x474F4C44  # "GOLD": inputs and labels
 ADAM_STEPS = (1, 10)
@@ -48,9 +48,7 @@ def golden_tensors(config: ModelConfig, n_time: int = 20, n_batch: int = 4, seed
         adam.update(params, loss_and_grads(config, params, inputs, labels, noise, backend="numpy")[1])
         if k in ADAM_STEPS:
             tensors |= _prefixed(f"params_after_{k}", params)
-    if config.mask is not None:
-        tensors[MASK_KEY] = config.mask
-    return tensors
+    return tensors | config.masks
 
 
 def write_golden(

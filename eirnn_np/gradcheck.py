@@ -12,11 +12,13 @@ import numpy as np
 
 from . import reference
 from .algorithms import equations
-from .config import sign_mask
+from .config import EFFECTIVE_MASKS
+from .functions import ACTIVATIONS
 from .model import check_inputs, check_targets, check_weights, loss_and_grads
-from .params import Params
+from .params import Params, effective_weights
 
 EXTRA_ORACLES = ("rtrl",)
+KINKED = ("relu", "retanh")  # activations
 FINITE_DIFFERENCES = ("fd directions", "fd coordinates")
 
 # The most that a gradient may differ from an oracle in float64, as a share of the norm of its tensor, by the
@@ -239,39 +241,51 @@ def check_gradients(
 
 
 def check_network(
-    config, params, inputs, labels, noise=None, weights=None, *, grads=None, oracles=(), seed=0, title="", **options
-) -> GradientReport:
+    config, params, inputs, labels, noise=None, weights=None, *, input_noise=None, grads=None, oracles=(), seed=0,
+    title="", **options
+) -> GradientReport:  # fmt: skip
     """Check our gradients for a network and a batch against every oracle at hand.
 
     The gradients under test are the compiled kernels' in the dtype of `params` (or those given as `grads`,
     a Params); the oracles run in float64: finite differences of the reference's loss, the plain NumPy
     reference, torch's autograd where torch is installed, and "rtrl", real-time recurrent learning, where `oracles`
     names it (time O(T B H^4)). Further options go to `check_gradients`.
+
+    The gradient holds that of the penalties. Omega's is the immediate one: its finite differences hold the states and
+    the deltas at what they are, and so does torch.
     """
     if grads is None:
-        _, grads = loss_and_grads(config, params, inputs, labels, noise, weights)
+        _, grads = loss_and_grads(config, params, inputs, labels, noise, weights, input_noise=input_noise)
     exact = params.astype("float64")
     # The rounding of inputs, noise and parameters to the dtype under test is not an error of the gradient.
     inputs = check_inputs(config, inputs, params.dtype).astype(np.float64)
-    labels = check_targets(config, labels, inputs.shape, params.dtype)
+    labels, _ = check_targets(config, labels, weights, inputs.shape, params.dtype)
     labels = labels.astype(np.float64) if config.loss == "squared_error" else labels
     weights = check_weights(weights, inputs.shape, np.float64)
     shape = (*inputs.shape[:2], config.n_hidden)
     noise = np.zeros(shape) if noise is None else np.asarray(noise, params.dtype).astype(np.float64)
+    if input_noise is not None:
+        input_noise = np.asarray(input_noise, params.dtype).astype(np.float64)
+    inputs = reference.effective_inputs(config, inputs, input_noise)
     batch = (inputs, labels, noise, weights)
+    held = _held(config, exact, *batch) if config.penalties.omega else None
 
     def as_params(arrays):
         return Params.like(config, flat=np.concatenate([np.ravel(arrays.get(n, v)) for n, v in exact.items()]))
 
     def loss_fn(arrays):
-        outputs = reference.forward(config, as_params(arrays), inputs, noise).outputs
-        return reference.loss_and_output_grad(config, outputs, labels, weights)[0]
+        p = as_params(arrays)
+        run = reference.forward(config, p, inputs, noise)
+        loss = reference.loss_and_output_grad(config, run.outputs, labels, weights)[0]
+        loss += reference.add_penalties(config, p, Params.like(config, "float64"), run.rates)
+        return loss + (config.penalties.omega * _omega_held(config, p, *held) if held else 0)
 
     def kinks(arrays):
         p = as_params(arrays)
-        states = reference.forward(config, p, inputs, noise).states
-        x0 = np.zeros(0) if p.x0 is None else p.x0
-        return np.concatenate([states.ravel() > 0, x0 > 0, p.w_rec.ravel() > 0])
+        thetas = [getattr(p, name) for name in _kinked_weights(config)]
+        if config.activation in KINKED:
+            thetas += [reference.forward(config, p, inputs, noise).states, np.zeros(0) if p.x0 is None else p.x0]
+        return np.concatenate([np.zeros(0, bool), *(np.ravel(each) > 0 for each in thetas)])
 
     tested, notes = [name for name in exact.shapes], []
     if config.dynamics == "brainpy":
@@ -338,32 +352,80 @@ def step_size_curve(config, params, inputs, labels, noise, steps, n_directions=8
     return np.array(errors), float(np.abs(ours - truth).max() / norm)
 
 
+def _kinked_weights(config):
+    """The weights whose sign matters: through a constraint, or through a penalty of their absolute value."""
+    given = config.penalties
+    sides = {
+        "w_rec": config.constraint != "free" or given.l1_rec,
+        "w_in": config.constraint_in != "free" or given.l1_in,
+        "w_out": config.constraint_out != "free" or given.l1_out,
+    }
+    return [name for name, kinked in sides.items() if kinked]
+
+
+def _held(config, params, inputs, targets, noise, weights):
+    """What Omega's immediate gradient holds constant: e_k and f'(x_k), k = 1 .. T-1."""
+    run = reference.forward(config, params, inputs, noise)
+    dz = reference.loss_and_output_grad(config, run.outputs, targets, weights)[1]
+    dx = reference.adjoints(config, params, run.rates, dz, 0)
+    return (1 - config.alpha) * dx[1:], ACTIVATIONS[config.activation].slope(run.rates[:-1])
+
+
+def _omega_held(config, params, e, slope):
+    """Omega as a function of the recurrent weights alone. (F11) (F12)"""
+    v = (1 - config.alpha) * e + ((config.alpha * e) @ effective_weights(config, params)) * slope
+    ee, vv = (e**2).sum(axis=-1), (v**2).sum(axis=-1)
+    counted = ee >= 1e-20
+    return np.sum((vv[counted] / ee[counted] - 1) ** 2) / max(counted.sum(), 1)
+
+
 def _torch_gradients(config, params, inputs, labels, noise, weights):
-    """The same equations in torch, float64, differentiated by autograd. Raises ImportError without torch."""
+    """The same equations in torch, float64, differentiated by autograd; inputs are u. ImportError without torch."""
     import torch
 
+    rates_of = {"relu": torch.relu, "softplus": torch.nn.functional.softplus, "tanh": torch.tanh,
+                "retanh": lambda x: torch.relu(torch.tanh(x)), "sigmoid": torch.sigmoid}  # fmt: skip
+    weight_of = {"abs": torch.abs, "rectify": torch.relu, "free": lambda theta: theta}
     leaves = {name: torch.tensor(array, requires_grad=True) for name, array in params.items()}
-    mask, alpha = torch.tensor(np.array(sign_mask(config))), torch.tensor(config.alpha)
+    alpha, f, given = torch.tensor(config.alpha), rates_of[config.activation], config.penalties
     u, n, w = (torch.tensor(a) for a in (inputs, noise, weights))
-    w_rec = leaves["w_rec"].abs() * mask
+    w_in, w_rec, w_out = (
+        weight_of[constraint](leaves[name]) * torch.tensor(np.array(mask(config)))
+        for (name, mask), constraint in zip(
+            EFFECTIVE_MASKS.items(), (config.constraint_in, config.constraint, config.constraint_out)
+        )
+    )
     bias = leaves["b_rec"] + leaves["b_in"] * (config.dynamics != "brainpy")
     x = torch.zeros(u.shape[1], config.n_hidden, dtype=torch.float64)
     x = x + leaves["x0"] if "x0" in leaves else x
-    r, rates = torch.relu(x), []
+    r, states, rates = f(x), [], []
     for t in range(len(u)):
         leaking = r if config.dynamics == "brainpy" else x
-        x = leaking * (1 - alpha) + (r @ w_rec.T + u[t] @ leaves["w_in"].T + bias) * alpha + n[t]
-        r = torch.relu(x)
+        x = leaking * (1 - alpha) + (r @ w_rec.T + u[t] @ w_in.T + bias) * alpha + n[t]
+        r = f(x)
+        states.append(x)
         rates.append(r)
-    z = torch.stack(rates)[:, :, : config.n_exc] @ leaves["w_out"].T + leaves["b_out"]
+    z = torch.stack(rates)[:, :, : config.n_read] @ w_out.T + leaves["b_out"]
     if config.loss == "squared_error":
         each = ((z - torch.tensor(labels)) ** 2).mean(dim=-1)
     else:
         each = torch.nn.functional.cross_entropy(z.flatten(0, 1), torch.tensor(labels).flatten(), reduction="none")
-    (w.flatten() * each.flatten()).sum().backward()
-    flat = np.concatenate([leaf.grad.numpy().ravel() for leaf in leaves.values()])
-    grads = Params.like(config, flat=flat)
-    return grads
+    loss = (w.flatten() * each.flatten()).sum()
+    if given.omega and len(u) > 1:
+        delta = torch.stack(torch.autograd.grad(loss, states, retain_graph=True))
+        e, x = (1 - alpha) * delta[1:], torch.stack(states[:-1]).detach().requires_grad_()
+        (slope,) = torch.autograd.grad(f(x).sum(), x)
+        v, ee = (1 - alpha) * e + ((alpha * e) @ w_rec) * slope, (e**2).sum(-1)
+        excess = (v**2).sum(-1)[ee >= 1e-20] / ee[ee >= 1e-20] - 1
+        loss = loss + given.omega * (excess**2).sum() / max(len(excess), 1)
+    loss = loss + given.l2_rates * (torch.stack(rates) ** 2).mean()
+    for name, l1, l2 in (("w_in", given.l1_in, given.l2_in), ("w_rec", given.l1_rec, given.l2_rec),
+                         ("w_out", given.l1_out, given.l2_out)):  # fmt: skip
+        loss = loss + l1 * leaves[name].abs().mean() + l2 * (leaves[name] ** 2).mean()
+    loss.backward()
+    nothing = {name: np.zeros(leaf.shape) for name, leaf in leaves.items()}
+    flat = [nothing[name].ravel() if leaf.grad is None else leaf.grad.numpy().ravel() for name, leaf in leaves.items()]
+    return Params.like(config, flat=np.concatenate(flat))
 
 
 def _same_tensors(name, found, params):

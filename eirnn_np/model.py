@@ -1,7 +1,7 @@
 """Public forward pass, loss and gradients, and noise: the layer that checks what a user passes.
 
 Everything is checked here and nowhere below; then the work goes to reference.py ("numpy") or compiled.py ("numba").
-Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs.
+Shapes: T time steps, B trials, I inputs, H units, O outputs.
 """
 
 import numpy as np
@@ -10,8 +10,8 @@ from numpy.typing import DTypeLike
 from . import kernels, reference, threads
 from .checks import check_array, check_choice, check_dtype, check_integer
 from .compiled import KernelModel, kernel_array, make_workspace
-from .config import ModelConfig
-from .noise import seed_key
+from .config import ModelConfig, Penalties, check_penalties
+from .noise import INPUT_STREAM, seed_key
 from .params import Params, check_params
 from .reference import Trajectory
 
@@ -19,9 +19,15 @@ BACKENDS = ("numba", "numpy")
 
 
 def forward(
-    config: ModelConfig, params: Params, inputs: np.ndarray, noise: np.ndarray | None = None, backend: str = "numba"
+    config: ModelConfig,
+    params: Params,
+    inputs: np.ndarray,
+    noise: np.ndarray | None = None,
+    backend: str = "numba",
+    *,
+    input_noise: np.ndarray | None = None,
 ) -> Trajectory:
-    """Run the network over a batch of inputs. (F1)-(F5)
+    """Run the network over a batch of inputs. (F1)-(F5), (F9)
 
     Parameters
     ----------
@@ -34,6 +40,9 @@ def forward(
         Added to x at each step, already scaled; see `recurrent_noise`. None is no noise.
     backend : {"numba", "numpy"}
         The compiled kernels or the readable reference; equal to rounding.
+    input_noise : (T, B, I) array, optional
+        Added to the inputs, already scaled; see `input_noise`. None is no noise. Baseline and rectification are the
+        configuration's, with or without it.
 
     Returns
     -------
@@ -45,9 +54,14 @@ def forward(
     ValueError
         Names the argument, what was expected and what was found.
     """
-    params, inputs, noise = check_run(config, params, inputs, noise, backend)
+    params, inputs, noise = check_run(config, params, inputs, noise, backend, input_noise)
     if backend == "numpy":
         return reference.forward(config, params, inputs, noise)
+    return compiled_forward(config, params, inputs, noise)
+
+
+def compiled_forward(config, params, inputs, noise):
+    """The forward pass by the kernels; inputs are u, and all has been checked."""
     (T, B, _), H = inputs.shape, config.n_hidden
     states, rates = np.empty((2, T, B, H), params.dtype)
     outputs = np.empty((T, B, config.n_out), params.dtype)
@@ -65,33 +79,34 @@ def loss_and_grads(
     noise: np.ndarray | None = None,
     weights: np.ndarray | None = None,
     backend: str = "numba",
+    *,
+    input_noise: np.ndarray | None = None,
 ) -> tuple[float, Params]:
-    """The loss of a batch and its gradient with respect to every parameter. (F1)-(F8), (B1)-(B12)
+    """The loss of a batch and its gradient with respect to every parameter. (F1)-(F12), (B1)-(B15)
 
     Parameters
     ----------
-    config, params, inputs, noise, backend
+    config, params, inputs, noise, backend, input_noise
         As in `forward`.
     labels : (T, B) integers in 0 .. O-1, or (T, B, O) real targets
-        The second for ``config.loss == "squared_error"``.
+        The second for ``config.loss == "squared_error"``. A time step of weight 0 may hold any label.
     weights : (T, B) array, optional
         Weight of each time step of each trial, 0 or more; the loss is divided by their sum. None weighs all alike.
 
     Returns
     -------
     loss : float
-        In nats per time step for cross-entropy.
+        In nats per time step for cross-entropy; with the penalties that the configuration asks for, Omega apart.
     grads : Params
-        dL/dp under the name of each parameter p.
+        dL/dp under the name of each parameter p; that of w_rec with the gradient of Omega.
 
     Raises
     ------
     ValueError
         Names the argument, what was expected and what was found.
     """
-    params, inputs, noise = check_run(config, params, inputs, noise, backend)
-    labels = check_targets(config, labels, inputs.shape, params.dtype)
-    weights = check_weights(weights, inputs.shape, params.dtype)
+    params, inputs, noise = check_run(config, params, inputs, noise, backend, input_noise)
+    labels, weights = check_targets(config, labels, weights, inputs.shape, params.dtype)
     if backend == "numpy":
         loss, grads = reference.loss_and_grads(config, params, inputs, labels, noise, weights)
         return float(loss), grads
@@ -121,23 +136,95 @@ def recurrent_noise(
     ValueError
         For a seed outside 0 .. 2**64 - 1, a step outside 0 .. 2**32 - 1, or sizes below 1.
     """
-    seed_key(seed)
-    for name, value, low in (("step", step, 0), ("n_time", n_time, 1), ("n_batch", n_batch, 1)):
-        check_integer(name, value, low, 2**32 - 1)
-    out = np.empty((int(n_time), int(n_batch), config.n_hidden), check_dtype(dtype))
-    words = np.empty((len(out), 1, -(-config.n_hidden // 64) * 64), np.uint32)
-    scale = config.noise_scale.astype(out.dtype)
+    scale = config.noise_scale
+    return _scaled_noise(seed, 0, step, n_time, n_batch, scale, dtype, config.dynamics == "brainpy")
+
+
+def input_noise(
+    config: ModelConfig,
+    seed: int = 0,
+    step: int = 0,
+    n_time: int = 100,
+    n_batch: int = 16,
+    dtype: DTypeLike = "float32",
+) -> np.ndarray:
+    """The noise on the inputs of one training step, (T, B, I), scaled by sqrt(2 tau_in / dt) sigma_in. (F9)
+
+    As `recurrent_noise`, from a stream of its own: with one seed the two have nothing in common. Each trial has numbers
+    of its own, whatever the dynamics.
+    """
+    scale = np.full(config.n_in, config.input_noise_scale)
+    return _scaled_noise(seed, INPUT_STREAM, step, n_time, n_batch, scale, dtype, False)
+
+
+def _scaled_noise(seed, stream, step, n_time, n_batch, scale, dtype, shared):
+    """scale (n,) times normals of a stream, (T, B, n); shared by the trials or not."""
+    low, high = seed_key(seed, stream)
+    for name, value, least in (("step", step, 0), ("n_time", n_time, 1), ("n_batch", n_batch, 1)):
+        check_integer(name, value, least, 2**32 - 1)
+    out = np.empty((int(n_time), int(n_batch), scale.size), check_dtype(dtype))
+    words = np.empty((len(out), 1, -(-scale.size // 64) * 64), np.uint32)
     work = np.empty((len(words), words.shape[2]), out.dtype)
     with threads.launch():
-        kernels.noise_fill(out, work, words, scale, np.uint64(seed), int(step), config.dynamics == "brainpy")
+        kernels.noise_fill(out, work, words, scale.astype(out.dtype), np.uint64(high << 32 | low), int(step), shared)
     return out
 
 
-def check_targets(config, labels, shape, dtype):
-    """Labels (T, B) int64, or targets (T, B, O) for the squared error; ValueError if they do not fit."""
+def omega(
+    config: ModelConfig,
+    params: Params,
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    noise: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    *,
+    input_noise: np.ndarray | None = None,
+) -> tuple[float, np.ndarray]:
+    """Song et al.'s (2016) regulariser against vanishing gradients, by the readable reference. (F11) (F12) (B15)
+
+    Whatever `config.penalties` says: nothing is multiplied by its omega, and delta is that of the data's loss.
+
+    Parameters
+    ----------
+    config, params, inputs, labels, noise, weights, input_noise
+        As in `loss_and_grads`.
+
+    Returns
+    -------
+    value : float
+        Omega: 0 where no time step of no trial has a gradient that flows back.
+    grad : (H, H) array
+        Its immediate gradient at theta_rec, where states and deltas are held constant.
+
+    Raises
+    ------
+    ValueError
+        As `loss_and_grads`; and with dynamics="brainpy" or dt = tau, for which it is not defined.
+    """
+    check_penalties(config, Penalties(omega=1))
+    params, inputs, noise = check_run(config, params, inputs, noise, "numpy", input_noise)
+    labels, weights = check_targets(config, labels, weights, inputs.shape, params.dtype)
+    run = reference.forward(config, params, inputs, noise)
+    _, dz = reference.loss_and_output_grad(config, run.outputs, labels, weights)
+    dx = reference.adjoints(config, params, run.rates, dz, 0)
+    value, grad = reference.omega_and_grad(config, params, run.rates, dx)
+    return float(value), grad
+
+
+def check_targets(config, labels, weights, shape, dtype):
+    """Labels (T, B) int64, or targets (T, B, O) for the squared error, and weights (T, B) that sum to 1.
+
+    What stands at weight 0 is not looked at, and becomes 0. ValueError if they do not fit.
+    """
     T, B, _ = shape
+    used = check_weights(weights, shape, dtype)
+    if weights is not None and not np.all(weights):
+        labels = np.asarray(labels)
+        if labels.shape[:2] == (T, B) and labels.dtype.kind in "fiub":
+            ignored = (np.asarray(weights) == 0).reshape(T, B, *[1] * (labels.ndim - 2))
+            labels = np.where(ignored, labels.dtype.type(0), labels)
     if config.loss == "squared_error":
-        return kernel_array(check_array("labels", labels, (T, B, config.n_out), dtype))
+        return kernel_array(check_array("labels", labels, (T, B, config.n_out), dtype)), used
     labels = check_array("labels", labels, (T, B))
     if labels.dtype.kind not in "iub":
         raise ValueError(f"labels must be integers, found dtype {labels.dtype}")
@@ -145,7 +232,7 @@ def check_targets(config, labels, shape, dtype):
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(f"labels must lie in 0 .. {config.n_out - 1}, found {labels[at]} at {at}")
-    return kernel_array(labels.astype(np.int64, copy=False))
+    return kernel_array(labels.astype(np.int64, copy=False)), used
 
 
 def check_weights(weights, shape, dtype):
@@ -161,19 +248,27 @@ def check_weights(weights, shape, dtype):
 
 def check_inputs(config, inputs, dtype):
     """Inputs (T, B, I), T and B at least 1, C-contiguous in `dtype`."""
-    inputs = kernel_array(check_array("inputs", inputs, (None, None, config.n_in), dtype))
+    try:
+        inputs = kernel_array(check_array("inputs", inputs, (None, None, config.n_in), dtype))
+    except ValueError as error:
+        if "must be finite" not in str(error):
+            raise
+        raise ValueError(f"{error}: they drive the network in ignored time steps too (weight 0); pad by 0") from None
     if inputs.size == 0:
         raise ValueError(f"inputs must hold at least one time step and one trial, found shape {inputs.shape}")
     return inputs
 
 
-def check_run(config, params, inputs, noise, backend):
-    """params, inputs and noise as both backends take them; noise is zeros where there is none."""
+def check_run(config, params, inputs, noise, backend, input_noise=None):
+    """params, u and noise as both backends take them; noise is zeros where there is none."""
     check_choice("backend", backend, BACKENDS)
     check_params(config, params)
     if not params.flat.flags.carray:
         params = params.copy()
     inputs = check_inputs(config, inputs, params.dtype)
+    if input_noise is not None:
+        input_noise = check_array("input_noise", input_noise, inputs.shape, params.dtype)
+    inputs = kernel_array(reference.effective_inputs(config, inputs, input_noise))
     shape = (*inputs.shape[:2], config.n_hidden)
     if noise is None:
         return params, inputs, np.zeros(shape, params.dtype)

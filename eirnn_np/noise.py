@@ -13,6 +13,7 @@ from .checks import check_integer
 PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 PHILOX_WEYL = (0x9E3779B9, 0xBB67AE85)
 INIT_STREAM = 0x494E4954  # "INIT": keeps the starting parameters apart from the noise of the same seed
+INPUT_STREAM = 0x494E5054  # "INPT": the noise on the inputs
 MASK_STREAM = 0x4D41534B  # "MASK": for random connectivity
 # Minimax polynomials, highest power first: -2 ln(1 + f) / f, sin(pi v / 2) / v and cos(pi v / 2) in v**2.
 LOG_POLYNOMIAL = (
@@ -59,8 +60,8 @@ def uniforms(seed, stream, n):
     return (pairs.ravel() / 2.0**53)[:n]
 
 
-def normals(seed, step, n_time, n_batch, n_unit):
-    """Standard normals (T, B, H) float32 for one training step.
+def normals(seed, step, n_time, n_batch, n_unit, stream=0):
+    """Standard normals (T, B, H) float32 for one training step; of a stream of its own for another use than noise.
 
     The counter is (16 g + lane, trial, time, step), where unit = 64 g + 16 w + lane and w is the
     output word: so sixteen lanes side by side make 64 neighbouring units.
@@ -69,7 +70,7 @@ def normals(seed, step, n_time, n_batch, n_unit):
     index = np.arange(16 * groups)
     words = philox4x32(
         (index, np.arange(n_batch)[:, None], np.arange(n_time)[:, None, None], int(step) & 0xFFFFFFFF),
-        seed_key(seed),
+        seed_key(seed, stream),
     )
     pairs = [box_muller(words[0], words[1]), box_muller(words[2], words[3])]
     out = np.stack([pairs[0][0], pairs[0][1], pairs[1][0], pairs[1][1]], axis=-1)  # (T, B, 16 g + lane, w)

@@ -1,6 +1,6 @@
 """The trained numbers of a network: one buffer with named views, how they start, their files and state_dicts.
 
-Shapes: I inputs, H units, E excitatory units, O outputs; weights are [to, from].
+Shapes: I inputs, H units, E excitatory units, R units that are read out (E, or H), O outputs; weights are [to, from].
 """
 
 import math
@@ -11,9 +11,10 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .checks import check_array, check_dtype, check_float
-from .config import ModelConfig, sign_mask
+from .checks import check_array, check_choice, check_dtype, check_float
+from .config import EFFECTIVE_MASKS, MASKS, ModelConfig, sign_mask
 from .files import load_tensors, save_tensors
+from .functions import CONSTRAINTS
 from .noise import INIT_STREAM, uniforms
 
 # Our attribute -> key in the state_dict of the PyTorch original (gyyang/nn-brain, EI_RNN.ipynb).
@@ -26,7 +27,6 @@ STATE_DICT_KEYS = {
     "b_out": "fc.bias",
     "x0": "rnn.x0",  # only in networks with a trained initial state; the original has none
 }
-MASK_KEY = "mask"
 MASK_KEYS = ("rnn.h2h.mask",)  # where a copy of the original has registered its mask as a buffer
 
 
@@ -59,8 +59,8 @@ class Params:
     flat : (n,) array
         All parameters in the order below; what the optimiser works on.
     w_in, b_in, w_rec, b_rec, w_out, b_out, x0 : arrays
-        (H, I), (H,), (H, H), (H,), (O, E), (O,), and (H,) or None. ``w_rec`` is the raw theta: its
-        absolute value and the mask are taken in use (F1).
+        (H, I), (H,), (H, H), (H,), (O, R), (O,), and (H,) or None. The weights are the raw theta: constraint
+        and mask are applied in use (F1).
     shapes : mapping
         Name to shape, in the order of the buffer.
 
@@ -80,12 +80,12 @@ class Params:
         n_in: int,
         n_hidden: int,
         n_out: int,
-        n_exc: int,
+        n_read: int,
         dtype: DTypeLike = "float32",
         with_x0: bool = False,
         flat: np.ndarray | None = None,
     ) -> None:
-        shapes = parameter_shapes(n_in, n_hidden, n_out, n_exc, with_x0)
+        shapes = parameter_shapes(n_in, n_hidden, n_out, n_read, with_x0)
         size = sum(math.prod(shape) for shape in shapes.values())
         if flat is None:
             flat = np.zeros(size, check_dtype(dtype))
@@ -120,7 +120,7 @@ class Params:
     @classmethod
     def like(cls, config: ModelConfig, dtype: DTypeLike = "float32", flat: np.ndarray | None = None) -> "Params":
         """Zeros of the shapes that `config` asks for, or views on a given flat buffer."""
-        return cls(config.n_in, config.n_hidden, config.n_out, config.n_exc, dtype, config.train_x0, flat)
+        return cls(config.n_in, config.n_hidden, config.n_out, config.n_read, dtype, config.train_x0, flat)
 
     @property
     def dtype(self) -> np.dtype:
@@ -142,8 +142,8 @@ class Params:
         return _of_buffer, (self._sizes(), self.flat)
 
     def _sizes(self):
-        (H, I), (O, E) = self.w_in.shape, self.w_out.shape
-        return {"n_in": I, "n_hidden": H, "n_out": O, "n_exc": E, "with_x0": self.x0 is not None}
+        (H, I), (O, R) = self.w_in.shape, self.w_out.shape
+        return {"n_in": I, "n_hidden": H, "n_out": O, "n_read": R, "with_x0": self.x0 is not None}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the arrays under the PyTorch original's keys."""
@@ -192,19 +192,23 @@ def from_state_dict(d: Mapping[str, np.ndarray], **options) -> tuple[ModelConfig
         that the signs are not known. Pass `n_exc` (signs as the read-out has it) or `mask`.
     """
     params, mask = _read_state_dict(d)
-    (H, I), (O, E) = params.w_in.shape, params.w_out.shape
-    for name, has in (("n_in", I), ("n_hidden", H), ("n_out", O), ("n_exc", E), ("train_x0", params.x0 is not None)):
-        if options.get(name, has) != has:
-            raise ValueError(f"{name} must be {has} as in the state_dict, found {options[name]!r}")
+    (H, I), (O, R) = params.w_in.shape, params.w_out.shape
+    has = {"n_in": I, "n_hidden": H, "n_out": O, "train_x0": params.x0 is not None}
+    if options.get("readout") != "all":
+        has["n_exc"] = R
+    elif R != H:
+        raise ValueError(f'state_dict: readout="all" needs an fc.weight that reads all {H} units, found {R}')
+    for name, value in has.items():
+        if options.get(name, value) != value:
+            raise ValueError(f"{name} must be {value} as in the state_dict, found {options[name]!r}")
     if mask is not None and options.setdefault("mask", mask) is not mask and not np.array_equal(options["mask"], mask):
         raise ValueError(f"mask must be {MASK_KEYS[0]} of the state_dict, found another")
-    if "mask" not in options and "n_exc" not in options and int(0.8 * H) != E:
+    if "n_exc" in has and "mask" not in options and "n_exc" not in options and int(0.8 * H) != R:
         raise ValueError(
-            f"state_dict: fc.weight reads {E} of {H} units, but the original's recurrent layer takes {int(0.8 * H)} as "
-            f"excitatory whatever its e_prop: pass n_exc={E} if the signs follow the read-out, or else the mask"
+            f"state_dict: fc.weight reads {R} of {H} units, but the original's recurrent layer takes {int(0.8 * H)} as "
+            f"excitatory whatever its e_prop: pass n_exc={R} if the signs follow the read-out, or else the mask"
         )
-    options |= {"n_in": I, "n_hidden": H, "n_out": O, "n_exc": E, "train_x0": params.x0 is not None}
-    return ModelConfig(**options), params
+    return ModelConfig(**options | has), params
 
 
 def _read_state_dict(d):
@@ -252,22 +256,26 @@ def init_params(config: ModelConfig, seed: int = 0, dtype: DTypeLike = "float32"
 
     Weights and biases are uniform on (-k, k), k = 1 / sqrt(fan_in); then the part of w_rec that
     belongs to excitatory units is divided by E / (H - E), so that excitation and inhibition balance
-    (EI_RNN.ipynb, EIRecLinear.reset_parameters). With dynamics="brainpy" weights have
+    (EI_RNN.ipynb, EIRecLinear.reset_parameters), unless w_rec is free. With dynamics="brainpy" weights have
     k = sqrt(3 / fan_in), b_in is 0, and the division falls on the rows, as in that tutorial.
+    Of weights that are rectified the absolute value is taken: one that starts below 0 would never move.
     The numbers come from Philox (noise.py), so they are the same on every machine. x0 starts at 0, with
     dynamics="brainpy" at 0.1: there relu'(0) = 0 is in its only path to the loss and would hold it at 0.
     """
-    H, I, E = config.n_hidden, config.n_in, config.n_exc
+    H, I, E, R = config.n_hidden, config.n_in, config.n_exc, config.n_read
     brainpy = config.dynamics == "brainpy"
     params = Params.like(config, dtype)
-    fan_in = {"w_in": I, "b_in": I, "w_rec": H, "b_rec": H, "w_out": E, "b_out": E}
+    fan_in = {"w_in": I, "b_in": I, "w_rec": H, "b_rec": H, "w_out": R, "b_out": R}
     draws = Params.like(config, "float64", flat=uniforms(seed, INIT_STREAM, params.flat.size))
     for name, fan in fan_in.items():
         k = np.sqrt((3.0 if brainpy and name.startswith("w") else 1.0) / fan)
         getattr(params, name)[...] = k * (2 * getattr(draws, name) - 1)
     excitatory = params.w_rec[:E] if brainpy else params.w_rec[:, :E]
-    if E < H:
+    if E < H and config.constraint != "free":
         excitatory /= E / (H - E)
+    for name in EFFECTIVE_MASKS:
+        if constraint_of(config, name) is CONSTRAINTS["rectify"]:
+            setattr(params, name, np.abs(getattr(params, name)))
     if brainpy:
         params.b_in[...] = 0
         if params.x0 is not None:
@@ -275,19 +283,35 @@ def init_params(config: ModelConfig, seed: int = 0, dtype: DTypeLike = "float32"
     return params
 
 
-def effective_weights(config: ModelConfig, params: Params) -> np.ndarray:
-    """W_rec = |theta_rec| * M, (H, H) [to, from], in the dtype of the parameters. (F1)"""
+def effective_weights(config: ModelConfig, params: Params, name: str = "w_rec") -> np.ndarray:
+    """W = g(theta) * M of "w_rec", "w_in" or "w_out", [to, from], in the dtype of the parameters. (F1)
+
+    By default W_rec = |theta_rec| * M, (H, H).
+    """
     check_params(config, params)
-    return np.abs(params.w_rec) * sign_mask(config).astype(params.dtype)
+    check_choice("name", name, tuple(EFFECTIVE_MASKS))
+    return constraint_of(config, name).weight(getattr(params, name)) * mask_of(config, name, params.dtype)
+
+
+def constraint_of(config, name):
+    """The constraint of a weight matrix: g, and its derivative."""
+    return CONSTRAINTS[{"w_in": config.constraint_in, "w_rec": config.constraint, "w_out": config.constraint_out}[name]]
+
+
+def mask_of(config, name, dtype):
+    """The mask of a weight matrix in `dtype`."""
+    return EFFECTIVE_MASKS[name](config).astype(dtype)
+
+
+def weight_slope(config, params, name):
+    """dW / dtheta = g'(theta) * M, elementwise. (F1)"""
+    return constraint_of(config, name).slope(getattr(params, name)) * mask_of(config, name, params.dtype)
 
 
 def save_params(path: str | os.PathLike, config: ModelConfig, params: Params) -> None:
     """Write parameters and configuration to one safetensors file, by way of a temporary name."""
     check_params(config, params)
-    tensors = params.state_dict()
-    if config.mask is not None:
-        tensors[MASK_KEY] = config.mask
-    save_tensors(path, tensors, {"config": config.to_dict()})
+    save_tensors(path, {**params.state_dict(), **config.masks}, {"config": config.to_dict()})
 
 
 def load_params(path: str | os.PathLike) -> tuple[ModelConfig, Params]:
@@ -299,7 +323,7 @@ def load_params(path: str | os.PathLike) -> tuple[ModelConfig, Params]:
     if not isinstance(metadata, dict) or "config" not in metadata:
         raise ValueError(f"{path}: not a parameter file of eirnn-np (it holds no configuration)")
     try:
-        config = ModelConfig.from_dict(metadata["config"], mask=tensors.pop(MASK_KEY, None))
+        config = ModelConfig.from_dict(metadata["config"], **take_masks(tensors))
         params = Params.from_state_dict(tensors)
         check_params(config, params)
     except (TypeError, ValueError) as error:
@@ -307,16 +331,21 @@ def load_params(path: str | os.PathLike) -> tuple[ModelConfig, Params]:
     return config, params
 
 
-def parameter_shapes(n_in, n_hidden, n_out, n_exc, with_x0):
+def take_masks(tensors):
+    """The masks among the tensors of a file, by name; they are taken out."""
+    return {name: tensors.pop(name) for name in MASKS if name in tensors}
+
+
+def parameter_shapes(n_in, n_hidden, n_out, n_read, with_x0):
     """The shapes of the parameters by name, in the order of the flat buffer."""
-    I, H, O, E = n_in, n_hidden, n_out, n_exc
-    shapes = {"w_in": (H, I), "b_in": (H,), "w_rec": (H, H), "b_rec": (H,), "w_out": (O, E), "b_out": (O,)}
+    I, H, O, R = n_in, n_hidden, n_out, n_read
+    shapes = {"w_in": (H, I), "b_in": (H,), "w_rec": (H, H), "b_rec": (H,), "w_out": (O, R), "b_out": (O,)}
     return shapes | {"x0": (H,)} if with_x0 else shapes
 
 
 def check_params(config, params):
     """ValueError unless `params` has the shapes that `config` asks for."""
-    expected = parameter_shapes(config.n_in, config.n_hidden, config.n_out, config.n_exc, config.train_x0)
+    expected = parameter_shapes(config.n_in, config.n_hidden, config.n_out, config.n_read, config.train_x0)
     if params.shapes != expected:
         wrong = sorted(set(params.shapes.items()) ^ set(expected.items()))
         raise ValueError(f"params do not fit config: {', '.join(f'{n} {s}' for n, s in wrong)}")

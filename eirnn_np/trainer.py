@@ -110,14 +110,14 @@ class Trainer:
         Arrays in the dtype of the parameters (labels int64) and in C order are used as they are. After the
         first step on a shape no array is allocated and nothing is compiled.
         """
-        if not self._takes(inputs, labels):
+        if weights is not None or not self._takes(inputs, labels):
             inputs = check_inputs(self.config, inputs, self.params.dtype)
-            labels = check_targets(self.config, labels, inputs.shape, self.params.dtype)
+            labels, weights = check_targets(self.config, labels, weights, inputs.shape, self.params.dtype)
         if inputs.shape != self._shape:
             self._workspace = make_workspace(self.config, inputs.shape[0], inputs.shape[1], self.params.dtype)
             self._weights = check_weights(None, inputs.shape, self.params.dtype)
             self._shape = inputs.shape
-        weights = self._weights if weights is None else check_weights(weights, inputs.shape, self.params.dtype)
+        weights = self._weights if weights is None else weights
         update, draw = self.optimiser.next_update(self.params), self._model.noise_made(self.seed, self.k)
         with limited(self.threads):
             return self._model.loss_and_grads(

@@ -19,20 +19,23 @@ from eirnn_np import reference
 ERRORS = {
     "gradient scaled by 1.001": ("    return loss, grads\n", "    grads.flat *= 1.001\n    return loss, grads\n"),
     "alpha dropped from the recurrence": ("(alpha * dx[t + 1]) @ w_rec", "dx[t + 1] @ w_rec"),
-    "(1 - alpha) dropped from the leak": ("+ leak(config, alpha, x[t]) * dx[t + 1]", "+ dx[t + 1]"),
+    "(1 - alpha) dropped from the leak": ("+ leak(config, alpha, r[t]) * dx[t + 1]", "+ dx[t + 1]"),
     "W instead of its transpose": ("(alpha * dx[t + 1]) @ w_rec", "(alpha * dx[t + 1]) @ w_rec.T"),
-    "mask missing": ("grads.w_rec *= mask * np.sign(params.w_rec)", "grads.w_rec *= np.sign(params.w_rec)"),
-    "|theta| without its sign": ("grads.w_rec *= mask * np.sign(params.w_rec)", "grads.w_rec *= mask"),
-    "ReLU's mask from x_{t-1}": ("dr * (x[t] > 0)", "dr * (x[max(t - 1, 0)] > 0)"),
+    "mask missing": ('grads.w_rec *= weight_slope(config, params, "w_rec")', "grads.w_rec *= np.sign(params.w_rec)"),
+    "|theta| without its sign": (
+        'grads.w_rec *= weight_slope(config, params, "w_rec")',
+        'grads.w_rec *= weight_slope(config, params, "w_rec") * np.sign(params.w_rec)',
+    ),
+    "ReLU's mask from x_{t-1}": ("dr * slope(r[t])", "dr * slope(r[max(t - 1, 0)])"),
     "time off by one": ('"tbi,tbj->ij", dc, r_before', '"tbi,tbj->ij", dc, r'),
     "inhibitory read-out leaks in": (
-        "dr[:, :E] += dz[t] @ params.w_out",
-        "dr += dz[t] @ np.resize(params.w_out, (params.w_out.shape[0], H))",
+        "dr[:, :R] += dz[t] @ w_out",
+        "dr += dz[t] @ np.resize(w_out, (w_out.shape[0], H))",
     ),
     "noise scaled by alpha": ("alpha * current + noise[t - 1]", "alpha * (current + noise[t - 1])"),
     "loss divided by T, not T B": (
-        "    loss, dz = loss_and_output_grad(config, z, targets, weights)",
-        "    loss, dz = loss_and_output_grad(config, z, targets, weights * B)",
+        "    loss, dz = loss_and_output_grad(config, run.outputs, targets, weights)",
+        "    loss, dz = loss_and_output_grad(config, run.outputs, targets, weights * inputs.shape[1])",
     ),
     "one bias forgotten": ("    grads.b_in[...] = grads.b_rec", "    pass"),
 }

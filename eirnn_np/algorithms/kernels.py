@@ -10,17 +10,17 @@ from numba import njit, prange
 
 
 @njit(error_model="numpy")
-def sweep_trial(dx, dr, read_out, x, alpha, w_rec, b, steps, brainpy):
+def sweep_trial(dx, dr, own, slope, alpha, w_rec, b, steps, brainpy):
     """dx[:, b] after `steps` sweeps of (T1), in place; dx (T+1, B, H) starts at 0, dr (H,) is work.
 
     Times run upwards, so dx_{t+1} is still that of the sweep before. Sweep k leaves the last k times as they
     are: nothing reaches them from further than the end.
     """
-    T, H, zero = x.shape[0], alpha.size, dx.dtype.type(0)
+    T, H, zero = slope.shape[0], alpha.size, dx.dtype.type(0)
     for k in range(min(steps, T)):
         for t in range(T - k):
             for j in range(H):
-                dr[j] = read_out[t, b, j]  # (B2)
+                dr[j] = own[t, b, j]  # (B2) (B14)
             if k > 0:
                 for i in range(H):
                     dc = alpha[i] * dx[t + 1, b, i]  # (B5)
@@ -30,19 +30,19 @@ def sweep_trial(dx, dr, read_out, x, alpha, w_rec, b, steps, brainpy):
             for j in range(H):
                 leak = (1 - alpha[j]) * dx[t + 1, b, j]
                 if brainpy:
-                    dx[t, b, j] = dr[j] + leak if x[t, b, j] > zero else zero  # (T1)
+                    dx[t, b, j] = (dr[j] + leak) * slope[t, b, j]  # (T1)
                 else:
-                    dx[t, b, j] = (dr[j] if x[t, b, j] > zero else zero) + leak  # (T1)
+                    dx[t, b, j] = dr[j] * slope[t, b, j] + leak  # (T1)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def truncated_adjoints(dx, dr, read_out, x, alpha, w_rec, steps, brainpy):
+def truncated_adjoints(dx, dr, own, slope, alpha, w_rec, steps, brainpy):
     """dx (T+1, B, H), zeros, becomes dL/dx_{t+1} truncated after `steps` steps; dr (B, H) is work.
 
-    One trial a thread.
+    own (T, B, H) is what each step adds at its rates, slope (T, B, H) f'(x_t). One trial a thread.
     """
-    for b in prange(x.shape[1]):
-        sweep_trial(dx, dr[b], read_out, x, alpha, w_rec, b, steps, brainpy)
+    for b in prange(slope.shape[1]):
+        sweep_trial(dx, dr[b], own, slope, alpha, w_rec, b, steps, brainpy)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -57,16 +57,15 @@ def current_weight_grads(dv, dx, s, alpha):
 
 
 @njit(error_model="numpy")
-def trace_unit(dv, trace, signal, s, x, active, alpha, i, brainpy):
-    """dv[i] and what x_0[i] gets, by the traces of unit i; trace (S,) is work, active (B, H) says x_0 > 0."""
+def trace_unit(dv, trace, signal, s, slope, alpha, i, brainpy):
+    """dv[i] and what x_0[i] gets, by the traces of unit i; trace (S,) is work; slope (T+1, B, H) is f' from x_0 on."""
     one, zero, dx0 = alpha.dtype.type(1), alpha.dtype.type(0), alpha.dtype.type(0)
     for b in range(s.shape[1]):
         trace[:] = zero
-        trace_x0, before = one, active[b, i]
+        trace_x0 = one
         for t in range(s.shape[0]):
-            leak = zero if brainpy and not before else one - alpha[i]
-            before = x[t, b, i] > zero
-            error = signal[t, b, i] if before else zero  # (L2)
+            leak = (one - alpha[i]) * (slope[t, b, i] if brainpy else one)
+            error = signal[t, b, i] * slope[t + 1, b, i]  # (L2)
             trace_x0 *= leak
             dx0 += error * trace_x0
             for j in range(s.shape[2]):
@@ -76,16 +75,16 @@ def trace_unit(dv, trace, signal, s, x, active, alpha, i, brainpy):
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def eligibility_grads(dv, dx0, trace, signal, s, x, active, alpha, brainpy):
+def eligibility_grads(dv, dx0, trace, signal, s, slope, alpha, brainpy):
     """dv (H, S) and dx0 (H,), zeros, become sums over t and b of signal (T, B, H) times trace. One unit a thread."""
     for i in prange(dv.shape[0]):
-        dx0[i] = trace_unit(dv, trace[i], signal, s, x, active, alpha, i, brainpy)
+        dx0[i] = trace_unit(dv, trace[i], signal, s, slope, alpha, i, brainpy)
 
 
-def extended_rows(rates, inputs, x0):
-    """s_t = [r_{t-1}, u_t, 1], (T, B, S), from rates (T, B, H), inputs (T, B, I) and x_0 (H,)."""
+def extended_rows(rates, inputs, r0):
+    """s_t = [r_{t-1}, u_t, 1], (T, B, S), from rates (T, B, H), inputs (T, B, I) and r_0 (H,)."""
     T, B, H = rates.shape
     s = np.ones((T, B, H + inputs.shape[2] + 1), rates.dtype)
-    s[0, :, :H], s[1:, :, :H] = np.maximum(x0, 0), rates[:-1]
+    s[0, :, :H], s[1:, :, :H] = r0, rates[:-1]
     s[:, :, H:-1] = inputs
     return s

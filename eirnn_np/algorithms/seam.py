@@ -14,6 +14,7 @@ import numpy as np
 from .. import model, reference
 from ..checks import check_array, check_choice, check_integer
 from ..config import ModelConfig
+from ..functions import ACTIVATIONS
 from ..noise import uniforms
 from ..optimisers import Adam
 from ..params import Params, effective_weights
@@ -74,6 +75,7 @@ def truncated_bptt(
     weights: np.ndarray | None = None,
     backend: str = "numba",
     *,
+    input_noise: np.ndarray | None = None,
     steps: int,
 ) -> tuple[float, Params]:
     """As `loss_and_grads`, but the loss of each time step reaches back through at most `steps` steps. (T1)
@@ -82,26 +84,26 @@ def truncated_bptt(
     `steps` >= T is BPTT. Time O(steps T B H^2).
     """
     steps = check_truncation(steps)
-    params, batch = _check(config, params, inputs, labels, noise, weights, backend)
+    params, batch = _check(config, params, inputs, labels, noise, weights, backend, input_noise)
     if backend == "numpy":
         loss, grads = equations.truncated_bptt(config, params, *batch, steps=steps)
         return float(loss), grads
     run = _Compiled(config, params, *batch)
-    T, B, H = run.x.shape
+    T, B, H = run.r.shape
     dx = np.zeros((T + 1, B, H), params.dtype)
     w_rec = effective_weights(config, params)
     with launch():
         kernels.truncated_adjoints(
-            dx, np.empty((B, H), params.dtype), run.read_out, run.x, run.alpha, w_rec, steps, run.brainpy
+            dx, np.empty((B, H), params.dtype), run.own, run.slope[1:], run.alpha, w_rec, steps, run.brainpy
         )
     dv = np.zeros((H, run.s.shape[2]), params.dtype)
     with launch():
         kernels.current_weight_grads(dv, dx[:T], run.s, run.alpha)
     dx0 = None
     if params.x0 is not None:
-        kept = reference.leak(config, run.alpha, params.x0)
-        dx0 = ((run.alpha * dx[0]) @ w_rec * (params.x0 > 0) + kept * dx[0]).sum(axis=0)  # (B11)
-    return run.loss, run.grads(dv, dx0)
+        kept = reference.leak(config, run.alpha, run.r0)
+        dx0 = ((run.alpha * dx[0]) @ w_rec * run.slope[0] + kept * dx[0]).sum(axis=0)  # (B11)
+    return run.finish(dv, dx0)
 
 
 def rtrl(
@@ -112,13 +114,15 @@ def rtrl(
     noise: np.ndarray | None = None,
     weights: np.ndarray | None = None,
     backend: str = "numpy",
+    *,
+    input_noise: np.ndarray | None = None,
 ) -> tuple[float, Params]:
     """As `loss_and_grads`, by real-time recurrent learning. (R1)-(R4)
 
     Exact: equal to BPTT to rounding. Plain NumPy under either name of a backend, since almost all of its time is
     spent in one matrix product. Time O(T B H^4), memory O(B H^3): for small networks.
     """
-    params, batch = _check(config, params, inputs, labels, noise, weights, backend)
+    params, batch = _check(config, params, inputs, labels, noise, weights, backend, input_noise)
     loss, grads = equations.rtrl(config, params, *batch)
     return float(loss), grads
 
@@ -132,6 +136,7 @@ def eprop(
     weights: np.ndarray | None = None,
     backend: str = "numba",
     *,
+    input_noise: np.ndarray | None = None,
     feedback: np.ndarray | None = None,
 ) -> tuple[float, Params]:
     """As `loss_and_grads`, by eligibility traces: an approximation, local in space and forward in time. (L1)-(L3)
@@ -142,20 +147,19 @@ def eprop(
         Fixed weights by which the error comes back. None takes the read-out weights (symmetric e-prop): then
         inhibitory units, which are not read out, get no error, and the weights onto them a gradient of 0.
     """
-    params, batch = _check(config, params, inputs, labels, noise, weights, backend)
+    params, batch = _check(config, params, inputs, labels, noise, weights, backend, input_noise)
     if feedback is not None:
         feedback = check_array("feedback", feedback, (config.n_out, config.n_hidden), params.dtype)
     if backend == "numpy":
         loss, grads = equations.eprop(config, params, *batch, feedback=feedback)
         return float(loss), grads
     run = _Compiled(config, params, *batch)
-    signal = run.read_out if feedback is None else run.dz @ feedback
+    signal = run.own if feedback is None else run.dz @ feedback + run.own_rates
     dv = np.zeros((config.n_hidden, run.s.shape[2]), params.dtype)
     dx0 = np.zeros(config.n_hidden, params.dtype)
-    active = np.broadcast_to(run.x0 > 0, signal.shape[1:]).copy()
     with launch():
-        kernels.eligibility_grads(dv, dx0, np.empty_like(dv), signal, run.s, run.x, active, run.alpha, run.brainpy)
-    return run.loss, run.grads(dv, None if params.x0 is None else dx0)
+        kernels.eligibility_grads(dv, dx0, np.empty_like(dv), signal, run.s, run.slope, run.alpha, run.brainpy)
+    return run.finish(dv, dx0)
 
 
 def rflo(
@@ -167,11 +171,12 @@ def rflo(
     weights: np.ndarray | None = None,
     backend: str = "numba",
     *,
+    input_noise: np.ndarray | None = None,
     seed: int = 0,
 ) -> tuple[float, Params]:
     """As `eprop`, with `random_feedback` to all units: RFLO (Murray 2019) for these equations."""
     feedback = random_feedback(config, seed)
-    return eprop(config, params, inputs, labels, noise, weights, backend, feedback=feedback)
+    return eprop(config, params, inputs, labels, noise, weights, backend, input_noise=input_noise, feedback=feedback)
 
 
 def random_feedback(config: ModelConfig, seed: int = 0, inhibitory: bool = True) -> np.ndarray:
@@ -228,13 +233,17 @@ class GradientTrainer:
         Where loss or gradient are not finite there is no update, and `k` stays. Arguments are checked as in
         `loss_and_grads`; nothing has changed if one is refused.
         """
-        inputs, noise = model.check_inputs(self.config, inputs, self.params.dtype), None
+        inputs, noise = model.check_inputs(self.config, inputs, self.params.dtype), {}
         with limited(self.threads):
+            draw = self.config, self.seed, self.k, *inputs.shape[:2], self.params.dtype
+            if self.config.sigma_in:
+                noise["input_noise"] = model.input_noise(*draw)
             if self.config.sigma_rec:
-                T, B = inputs.shape[:2]
-                noise = model.recurrent_noise(self.config, self.seed, self.k, T, B, self.params.dtype)
+                noise["noise"] = model.recurrent_noise(*draw)
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen to here
-                loss, self.grads = self.gradient(self.config, self.params, inputs, labels, noise, weights)
+                loss, self.grads = self.gradient(
+                    self.config, self.params, inputs, labels, weights=weights, **{"noise": None, **noise}
+                )
             if math.isfinite(loss):
                 self.last_loss = loss
                 with contextlib.suppress(FloatingPointError):  # k stays, by which the loop sees it
@@ -261,26 +270,37 @@ class _Compiled:
     def __init__(self, config, params, inputs, targets, noise, weights):
         self.config, self.params = config, params
         self.alpha, self.brainpy = config.alpha.astype(params.dtype), config.dynamics == "brainpy"
-        self.x, self.r, z = model.forward(config, params, inputs, noise)
+        _, self.r, z = model.compiled_forward(config, params, inputs, noise)
         loss, self.dz = reference.loss_and_output_grad(config, z, targets, weights)
-        self.loss = float(loss)
-        self.read_out = np.zeros_like(self.x)
-        self.read_out[:, :, : config.n_exc] = self.dz @ params.w_out  # (B2)
-        self.x0 = np.zeros(config.n_hidden, params.dtype) if params.x0 is None else params.x0
-        self.s = kernels.extended_rows(self.r, inputs, self.x0)
+        l2 = config.penalties.l2_rates
+        self.loss = loss + (l2 * np.mean(self.r**2) if l2 else 0)  # (F10)
+        self.own_rates = 2 * l2 * self.r / self.r.size  # (B14)
+        self.own = self.own_rates.copy()
+        self.own[:, :, : config.n_read] += self.dz @ effective_weights(config, params, "w_out")  # (B2)
+        f, slope = ACTIVATIONS[config.activation]
+        self.r0 = f(np.zeros(config.n_hidden, params.dtype) if params.x0 is None else params.x0)
+        r = np.concatenate([np.broadcast_to(self.r0, (1, *self.r.shape[1:])), self.r])
+        self.slope = slope(r).astype(params.dtype)
+        self.s = kernels.extended_rows(self.r, inputs, self.r0)
 
-    def grads(self, dv, dx0):
-        """dL/dV (H, S) as gradients of the parameters; those of the read-out are exact in every algorithm."""
-        rates = self.r[:, :, : self.config.n_exc].reshape(-1, self.config.n_exc)
+    def finish(self, dv, dx0):
+        """The loss, and dL/dV (H, S) as gradients; those of the read-out are exact in every algorithm."""
+        rates = self.r[:, :, : self.config.n_read].reshape(-1, self.config.n_read)
         dz = self.dz.reshape(-1, self.config.n_out)
-        return equations.online_grads(self.config, self.params, dv, dx0, dz.T @ rates, dz.sum(axis=0))
+        loss, grads = equations.finish(self.config, self.params, self.loss, dv, dx0, dz.T @ rates, dz.sum(axis=0))
+        return float(loss), grads
 
 
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # inputs, targets, noise, weights
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # u, targets, noise, weights
 
 
-def _check(config, params, inputs, labels, noise, weights, backend) -> tuple[Params, Batch]:
-    """What `loss_and_grads` checks, by the same functions: params, (inputs, targets, noise, weights)."""
-    params, inputs, noise = model.check_run(config, params, inputs, noise, backend)
-    labels = model.check_targets(config, labels, inputs.shape, params.dtype)
-    return params, (inputs, labels, noise, model.check_weights(weights, inputs.shape, params.dtype))
+def _check(config, params, inputs, labels, noise, weights, backend, input_noise) -> tuple[Params, Batch]:
+    """What `loss_and_grads` checks, by the same functions: params, (u, targets, noise, weights)."""
+    if config.penalties.omega:
+        raise ValueError(
+            "penalties.omega belongs to backpropagation through time alone: Omega is made of its deltas, which no "
+            "other algorithm computes"
+        )
+    params, inputs, noise = model.check_run(config, params, inputs, noise, backend, input_noise)
+    labels, weights = model.check_targets(config, labels, weights, inputs.shape, params.dtype)
+    return params, (inputs, labels, noise, weights)

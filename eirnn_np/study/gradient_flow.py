@@ -10,8 +10,8 @@ import itertools
 import numpy as np
 
 from .. import model, reference, tasks
-from ..algorithms import equations
 from ..config import sign_mask
+from ..functions import ACTIVATIONS
 from ..params import effective_weights, init_params
 from ..trainer import RunError
 from . import common
@@ -42,16 +42,17 @@ def state_gradients(config, params, inputs, labels, noise, weights, undecided=Fa
     `undecided` takes the error of an output that gives all choices the same probability, whatever the network says: a
     large network that is sure and right has no error to send back.
     """
-    x, _, z = model.forward(config, params, inputs, noise)
+    x, r, z = model.forward(config, params, inputs, noise)
     dz = reference.loss_and_output_grad(config, 0 * z if undecided else z, labels, weights)[1]
-    return x, equations.truncated_adjoints(config, params, x, dz, len(x))
+    return x, reference.adjoints(config, params, r, dz, 0)
 
 
 def jacobians(config, params, x):
     """d x_{t+1} / d x_t at the states x (..., H); (..., H, H). (J1)"""
-    active = (x > 0)[..., None, :]
-    leak = np.diag(1 - config.alpha) * (active if config.dynamics == "brainpy" else 1)
-    return leak + config.alpha[:, None] * effective_weights(config, params) * active  # (J1)
+    f, slope = ACTIVATIONS[config.activation]
+    passed = slope(f(x))[..., None, :]
+    leak = np.diag(1 - config.alpha) * (passed if config.dynamics == "brainpy" else 1)
+    return leak + config.alpha[:, None] * effective_weights(config, params) * passed  # (J1)
 
 
 def product_singular_values(config, params, x):
