@@ -7,6 +7,9 @@ from .config import Penalties as Penalties
 from .config import block_mask as block_mask
 from .config import sign_mask as sign_mask
 from .config import sparse_mask as sparse_mask
+from .dynamics import FixedPoints as FixedPoints
+from .dynamics import fixed_points as fixed_points
+from .dynamics import jacobian as jacobian
 from .evaluation import evaluate as evaluate
 from .golden import compare_golden as compare_golden
 from .golden import write_golden as write_golden

@@ -13,7 +13,8 @@ import eirnn_np as ei
 HERE = Path(__file__).parent.parent
 EQUATIONS = [*(f"F{n}" for n in range(1, 13)), *(f"B{n}" for n in range(1, 16))]
 ONLINE = ["T1", "R1", "R2", "R3", "R4", "L1", "L2", "L3"]
-STUDIED = [*ONLINE, "J1", "J2", "J3", "J4", "J5", "J6", "S1"]
+FIXED = [f"D{n}" for n in range(1, 7)]
+STUDIED = [*ONLINE, "J1", "J2", "J3", "J4", "J5", "J6", "S1", *FIXED]
 
 # Which files, taken together, must carry which numbers.
 WHERE = {
@@ -21,15 +22,16 @@ WHERE = {
     "the kernels": (["kernels.py"], [*(f"F{n}" for n in range(1, 9)), *(f"B{n}" for n in range(1, 13))]),
     "the other algorithms": (["algorithms/equations.py"], ONLINE),
     "their kernels": (["algorithms/kernels.py"], ["T1", "L1", "L2", "L3"]),
+    "fixed points": (["dynamics/kernels.py", "dynamics/points.py", "dynamics/field.py"], ["J1", *FIXED]),
     "the studies": (["optimisers.py", "study/gradient_flow.py"], ["J1", "J2", "J3", "J4", "J5", "J6", "S1"]),
 }
 
 
 def numbers(text):
     """The numbers that mark lines: (F4), (F6, B1), (F2-F5). A reference to sections, (F1)-(F5), does not count."""
-    text = re.sub(r"\*{0,2}\([FBTRLJS]\d+\)\*{0,2}\s*(-|–|to)\s*\*{0,2}\([FBTRLJS]\d+\)", "", text)
+    text = re.sub(r"\*{0,2}\([FBTRLJSD]\d+\)\*{0,2}\s*(-|–|to)\s*\*{0,2}\([FBTRLJSD]\d+\)", "", text)
     found = set()
-    for tag in re.findall(r"\(([FBTRLJS]\d+(?:(?:-|, )[FBTRLJS]\d+)*)\)", text):
+    for tag in re.findall(r"\(([FBTRLJSD]\d+(?:(?:-|, )[FBTRLJSD]\d+)*)\)", text):
         for part in tag.split(", "):
             first, last = part.split("-")[0], part.split("-")[-1]
             assert first[0] == last[0], tag
@@ -41,7 +43,7 @@ def tags(source):
     """The numbers with which a comment behind code begins. Docstrings and comments between lines implement nothing."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = (t.string for t in tokens if t.type == tokenize.COMMENT and not t.line.lstrip().startswith("#"))
-    return set().union(*(numbers(re.match(r"#( \([FBTRLJS]\d+\))*", comment)[0]) for comment in comments))
+    return set().union(*(numbers(re.match(r"#( \([FBTRLJSD]\d+\))*", comment)[0]) for comment in comments))
 
 
 def test_numbers_are_read_as_they_are_written():
@@ -57,7 +59,7 @@ def test_only_what_stands_behind_code_marks_a_line():
 def test_the_derivation_numbers_each_equation_once():
     text = (HERE / "docs" / "derivation.md").read_text()
     # A formula is indented, and its number ends the line.
-    formulas = re.findall(r"^    +\S.*\s{2,}\(([FBTRLJS]\d+)\)$", text, re.M)
+    formulas = re.findall(r"^    +\S.*\s{2,}\(([FBTRLJSD]\d+)\)$", text, re.M)
     assert sorted(formulas) == sorted(EQUATIONS + STUDIED)
     assert numbers(text) == {*EQUATIONS, *STUDIED}
 

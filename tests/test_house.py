@@ -23,7 +23,7 @@ LEVELS = [
     ["config"],
     ["params"],
     ["reference", "compiled", "optimisers"],
-    ["model"],
+    ["model", "dynamics"],
     ["tasks", "trainer"],
     ["algorithms", "evaluation"],
     ["analysis", "checkpoint", "gradcheck"],
@@ -33,11 +33,12 @@ LEVELS = [
     ["cli"],
     ["__main__"],
 ]
-WINGS = ["tasks", "algorithms", "figures", "runs", "study", "cli"]
+WINGS = ["tasks", "dynamics", "algorithms", "figures", "runs", "study", "cli"]
 # Within a wing, from the ground up; its __init__ stands on top.
 INSIDE = {
     "tasks": ["tutorial", "seeds", "engine", "catalogue", "worker", "replay", "environments", "sound", "batches"],
     "algorithms": ["names", "kernels", "equations", "seam"],
+    "dynamics": ["kernels", "field", "points"],
     "figures": ["canvas", "behaviour", "network", "run"],
     "runs": ["signals", "settings", "evaluation", "folder", "training", "report"],
     # No command needs another.
