@@ -36,7 +36,18 @@ LEVELS = [
 WINGS = ["tasks", "dynamics", "algorithms", "figures", "runs", "study", "cli"]
 # Within a wing, from the ground up; its __init__ stands on top.
 INSIDE = {
-    "tasks": ["tutorial", "seeds", "engine", "catalogue", "worker", "replay", "environments", "sound", "batches"],
+    "tasks": [
+        "tutorial",
+        "seeds",
+        "engine",
+        "installed",
+        "catalogue",
+        "worker",
+        "replay",
+        "environments",
+        "sound",
+        "batches",
+    ],
     "algorithms": ["names", "kernels", "equations", "seam"],
     "dynamics": ["kernels", "field", "points"],
     "figures": ["canvas", "behaviour", "network", "run"],

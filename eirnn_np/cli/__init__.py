@@ -9,7 +9,7 @@ import sys
 import traceback
 
 from .. import __version__
-from .output import fail, loudness
+from .output import fail, loudness, warnings_of_one_line
 from .parser import Command, Parser
 
 # Module (a hyphen for an underscore): what it does. In the order of --help.
@@ -41,11 +41,15 @@ def main(argv=None):
         return fail("out of memory: try smaller sizes", 1)
     except (RuntimeError, OSError) as error:
         return fail(error, 1)
+    except ImportError as error:  # a dependency that --no-deps has left out, or one that does not fit another
+        missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0]
+        return fail(f"{error}; pip install {missing}" if missing else error, 1)
 
 
 def _run(arguments):
     try:
-        return arguments.command(arguments) or 0
+        with warnings_of_one_line():
+            return arguments.command(arguments) or 0
     except Exception:
         if arguments.verbose:
             traceback.print_exc()

@@ -1,7 +1,9 @@
 """What a command prints: lines for a person, JSON for a script, one line for an error."""
 
+import contextlib
 import json
 import sys
+import warnings
 
 
 class _Output:
@@ -24,6 +26,22 @@ def say(line):
 def print_json(value):
     """What a script asked for: printed alone."""
     print(json.dumps(value, indent=2), flush=True)
+
+
+@contextlib.contextmanager
+def warnings_of_one_line():
+    """A warning of ours is one line on standard error, as an error is, without a path and a piece of source."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def one_line(message, category, *where, **how):
+            if not issubclass(category, UserWarning):
+                show(message, category, *where, **how)
+            elif not _Output.quiet:
+                fail(message, 0)
+
+        warnings.showwarning = one_line
+        yield
 
 
 def fail(message, status):

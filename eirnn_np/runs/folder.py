@@ -58,11 +58,19 @@ def environment():
 
     packages = ("eirnn-np", "numpy", "numba", "neurogym", "gymnasium")
     return {
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "machine": platform.machine(),
         "system": platform.system(),
         "cpu": os.environ.get("NUMBA_CPU_NAME") or llvmlite.binding.get_host_cpu_name(),
     }
+
+
+def _version(package):
+    """None of what is not installed: neurogym need not be, and this package may be a folder on the path."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def write_config(folder, config, settings):

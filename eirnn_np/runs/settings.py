@@ -82,6 +82,5 @@ def model_config(settings, **model):
         settings.env_kwargs = json.loads(json.dumps(env_kwargs))  # as a run folder gives it back
     except (TypeError, ValueError) as error:
         raise ValueError(f"the task's keyword arguments must be plain values: {error}") from None
-    env = tasks.make_env(settings.task, settings.env_kwargs)
-    config = ModelConfig(n_in=env.observation_space.shape[0], n_out=int(env.action_space.n), **model)
-    return config, settings
+    n_in, n_out = tasks.task_sizes(settings.task, settings.env_kwargs, settings.source)
+    return ModelConfig(n_in=n_in, n_out=n_out, **model), settings

@@ -3,10 +3,12 @@ from .batches import default_env_kwargs as default_env_kwargs
 from .batches import evaluation_env_kwargs as evaluation_env_kwargs
 from .batches import make_batches as make_batches
 from .batches import make_trials as make_trials
+from .batches import task_sizes as task_sizes
 from .catalogue import COHERENCES as COHERENCES
 from .environments import NeurogymStream as NeurogymStream
 from .environments import make_env as make_env
-from .environments import quiet as quiet
+from .installed import NeurogymError as NeurogymError
+from .installed import quiet as quiet
 from .seeds import EVALUATE as EVALUATE
 from .seeds import PROBE as PROBE
 from .seeds import SHOWN as SHOWN

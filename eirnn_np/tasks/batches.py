@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checks import check_choice, check_integer
-from . import replay
-from .environments import NeurogymStream, check_times, make_env, quiet
+from . import installed, replay
+from .environments import NeurogymStream, check_times, make_env
+from .installed import quiet
 from .seeds import EVALUATE, check_task_seed, seed_env
 from .sound import check_sound
 from .tutorial import EVALUATION_TIMING, SOURCES, TUTORIAL_TASK, TUTORIAL_TIMING
@@ -54,7 +55,7 @@ def make_batches(
     source : {"auto", "compiled", "neurogym"}
         Who makes the numbers: neurogym, or its compiled replay (replay.py), which is equal to the bit and
         tens of times faster. "auto" takes the replay for every task, arguments and release that it
-        reproduces, after comparing its first trials with neurogym's own.
+        reproduces, after comparing its first trials with neurogym's own, where neurogym is installed.
 
     worker : bool
         Where neurogym itself draws, let a spawned process draw ahead, so that batches and training overlap;
@@ -77,6 +78,8 @@ def make_batches(
         arguments that do not fit, a task that cannot be learnt at its dt (a period of positive length gets no time
         step; all labels are one; the inputs do not depend on the answer), or source="compiled" for what is not
         reproduced, with the reason.
+    NeurogymError
+        The task, or source="neurogym", needs neurogym, which is not installed or cannot be imported; an ImportError.
     """
     batch_size, seq_len = (
         check_integer(name, value, 1, 2**32 - 1) for name, value in (("batch_size", batch_size), ("seq_len", seq_len))
@@ -84,15 +87,16 @@ def make_batches(
     start, seed = check_integer("start", start, 0, 2**32 - 1), check_task_seed(seed, batch_size)
     check_choice("source", source, SOURCES)
     env_kwargs = default_env_kwargs(task, env_kwargs)
+    _check_source(task, env_kwargs, source)
     _check_shown(task, env_kwargs, batch_size, seq_len)
     if source != "neurogym":
-        reason = replay.supports(task, env_kwargs)
+        reason, surprising = replay.supports(task, env_kwargs), installed.refused()
         if reason is None:
             check_sound(task, env_kwargs)
         if reason is None and (difference := replay.self_check(task, env_kwargs, batch_size, seed)):
-            reason = f"its first trials differ from neurogym's ({difference})"
-            if source == "auto":
-                warnings.warn(f"{task} is not replayed: {reason}; neurogym itself makes the batches", stacklevel=2)
+            reason = surprising = f"its first trials differ from neurogym's ({difference})"
+        if source == "auto" and reason is not None and reason == surprising:
+            warnings.warn(f"{task} is not replayed: {reason}; neurogym itself makes the batches", stacklevel=2)
         if reason is None:
             compiled = replay.CompiledStream(task, env_kwargs, batch_size, seq_len, seed)
             compiled.skip(start)
@@ -140,8 +144,7 @@ def make_trials(
     n_trials, seed = check_integer("n_trials", n_trials, 1, 2**32 - 1), check_task_seed(seed, 1)
     check_choice("source", source, SOURCES)
     env_kwargs = default_env_kwargs(task, env_kwargs)
-    if source == "compiled" and (reason := replay.supports(task, env_kwargs)):
-        raise ValueError(f"source='compiled' cannot serve {task}: {reason}")
+    _check_source(task, env_kwargs, source)
     dt = check_sound(task, env_kwargs)
     if source != "neurogym" and replay.supports(task, env_kwargs) is None:
         found = replay.compiled_trials(task, env_kwargs, n_trials, seed)
@@ -163,6 +166,22 @@ def make_trials(
             periods = {name: (env.start_ind[name], env.end_ind[name]) for name in env.start_ind}
             trials.append(Trial(env.ob.astype(np.float32), env.gt.astype(np.int64), dict(info or {}), periods, dt))
     return trials
+
+
+def _check_source(task, env_kwargs, source):
+    if source == "compiled" and (reason := replay.supports(task, env_kwargs)):
+        raise ValueError(f"source='compiled' cannot serve {task}: {reason}")
+
+
+def task_sizes(task, env_kwargs=None, source="auto"):
+    """(n_in, n_out) of a task: of the replay, or of neurogym's environment where it is not replayed."""
+    env_kwargs = default_env_kwargs(task, env_kwargs)
+    _check_source(task, env_kwargs, source)
+    if replay.supports(task, env_kwargs) is None:
+        described = replay.describe(task, env_kwargs)
+        return described.n_in, described.n_out
+    env = make_env(task, env_kwargs)
+    return env.observation_space.shape[0], int(env.action_space.n)
 
 
 def default_env_kwargs(task, env_kwargs):

@@ -1,7 +1,7 @@
 """neurogym tasks as data: what a trial draws, how long its periods are, which rows of which table its channels show.
 
 Read by replay.py and interpreted by the engine: no task has code of its own there.
-Refuses, with the reason: other tasks, other releases of neurogym than 2.2, durations that are Python functions.
+Refuses, with the reason: other tasks, other releases of neurogym than 2.2 and 2.3, durations that are Python functions.
 Shapes: I inputs, L steps, P periods, D draws of a trial.
 """
 
@@ -9,14 +9,13 @@ import functools
 import math
 import operator
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from .engine import FIXED, MENU, SHARE_REST, SHARE_U, SHOW, TRUNC_EXP, UNIFORM
+from .installed import refused
 
-RELEASE = "2.2."  # of neurogym, the one that is reproduced
 TABLE_LIMIT = 1 << 22  # entries of one stimulus table, 32 MB
 COHERENCES = (0, 6.4, 12.8, 25.6, 51.2)  # %, the defaults of PerceptualDecisionMaking
 CONTEXT_DELAY = (600.0, 300.0, 3000.0)  # the default of ContextDecisionMaking, told apart by identity
@@ -278,20 +277,10 @@ TASKS = {  # builder, keyword arguments and their defaults
 }
 
 
-def release():
-    """neurogym's release, or the reproduced one where neurogym is not installed: nothing to differ from."""
-    try:
-        return metadata.version("neurogym")
-    except metadata.PackageNotFoundError:
-        return RELEASE
-
-
 def describe(task, env_kwargs):
     """The Task for a neurogym id and its keyword arguments, or Unsupported."""
     if not isinstance(task, str) or task not in TASKS:
         raise Unsupported(f"{task!r} has no compiled replay; these have: {', '.join(TASKS)}")
-    if not release().startswith(RELEASE):
-        raise Unsupported(f"the replay is that of neurogym {RELEASE}x, found {release()}")
     build, defaults = TASKS[task]
     if env_kwargs is not None and not isinstance(env_kwargs, dict):
         raise Unsupported(f"env_kwargs must be a dict or None, found {type(env_kwargs).__name__}")
@@ -313,7 +302,7 @@ def describe(task, env_kwargs):
 
 
 def supports(task, env_kwargs=None):
-    """Whether a task is replayed to the bit.
+    """Whether a task is replayed to the bit, of the neurogym that is installed, if one is.
 
     Parameters
     ----------
@@ -331,4 +320,4 @@ def supports(task, env_kwargs=None):
         describe(task, env_kwargs)
     except Unsupported as reason:
         return str(reason)
-    return None
+    return refused()

@@ -1,17 +1,16 @@
-"""neurogym's environments: made, checked, and their batches drawn. neurogym is imported on first use.
+"""neurogym's environments: made, checked, and their batches drawn. neurogym is imported on first use (installed.py).
 
 A task must be supervised (new_trial gives `ob` and `gt`), observe a vector and act by one discrete choice; what does
 not fit is refused with its reason.
 """
 
-import contextlib
 import math
-import warnings
 from numbers import Real
 
 import numpy as np
 
-from .catalogue import hardly_ever
+from .catalogue import TASKS, hardly_ever, supports
+from .installed import check_known, load, one_line, quiet
 from .seeds import seed_env
 
 SHORTEST_DT, MOST_STEPS = 0.01, 10**6  # ms; time steps of one period
@@ -27,10 +26,8 @@ class NeurogymStream:
         self.n_in, self.n_out = env.observation_space.shape[0], int(env.action_space.n)
         self.batch_size, self.seq_len, self.dt = batch_size, seq_len, float(env.dt)
         with quiet():
-            from neurogym import Dataset
-
             try:
-                self._dataset = Dataset(env, batch_size=batch_size, seq_len=seq_len)
+                self._dataset = load(task).Dataset(env, batch_size=batch_size, seq_len=seq_len)
                 # Dataset fills its cache before it can be seeded, from copies of one environment: what a task
                 # remembers of its trials, and a timing that is a function, would tie the streams to each other
                 # and to that first, unseeded cache. So each stream gets a new environment of its own.
@@ -58,20 +55,19 @@ class NeurogymStream:
 
 
 def make_env(task, env_kwargs):
-    """The neurogym environment, unwrapped, after checking that a network of ours can learn it."""
+    """The neurogym environment, unwrapped, after checking that a network of ours can learn it.
+
+    NeurogymError where neurogym is not there.
+    """
     if not isinstance(env_kwargs, dict):
         raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {type(env_kwargs).__name__}")
     check_times(env_kwargs)
+    check_known(task)
+    reason = supports(task, env_kwargs) if task in TASKS else None
+    neurogym = load(f"task {task}" + (f" with these arguments ({reason})" if reason else ""))
     with quiet():
-        import neurogym
         from gymnasium import spaces
-        from neurogym.envs.registration import ALL_EXTENDED_ENVS
 
-        if task not in ALL_EXTENDED_ENVS:
-            import difflib
-
-            near = difflib.get_close_matches(str(task), ALL_EXTENDED_ENVS, 3, 0.4)
-            raise ValueError(f"unknown task {task!r}{'; did you mean ' + ', '.join(near) + '?' if near else ''}")
         try:
             env = neurogym.make(task, **env_kwargs).unwrapped
             env.seed(0)
@@ -128,15 +124,3 @@ def _hardly_ever(arguments):
     except (TypeError, ValueError):  # neurogym will say what is wrong
         return False
     return low < high and hardly_ever(mean, low, high)
-
-
-def one_line(error):
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-@contextlib.contextmanager
-def quiet():
-    """Silence neurogym's and gymnasium's deprecation notes around a call to them, and nothing else."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

@@ -4,13 +4,15 @@ Shapes: T time steps of a batch, B trials side by side, I inputs; L steps in Dat
 trial.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..checks import check_integer
-from .catalogue import Task, describe, release, supports
+from .catalogue import Task, describe, supports
 from .engine import normals, run
+from .installed import INSTALL, load, quiet, release, trouble
 from .seeds import check_task_seed, random_state, seed_env
 
 __all__ = ["CompiledStream", "Trials", "compiled_trials", "self_check", "supports"]
@@ -142,26 +144,32 @@ def compiled_trials(task, env_kwargs, n_trials, seed, column=0):
 
 
 def self_check(task, env_kwargs, batch_size, seed, n_trials=3):
-    """Compare the first trials of every column with neurogym's own.
+    """Compare normals with NumPy's, and the first trials of every column with neurogym's own, where it is installed.
+
+    Warns where it is, and cannot be imported.
 
     Returns
     -------
     str or None
         None if inputs, labels and trial dictionaries are equal to the bit, otherwise what differs first.
     """
-    import warnings
-
     key, pos, words, has, kept = _streams(Task(0, 0, [], {}, 0, ()), [0], seed)
     ours = np.empty(5001)
     normals(ours, key[0], words[0], pos, has, kept)
     # Not so with a fused multiply-add, or another libm's log.
     if not np.array_equal(ours, random_state(seed, 0).randn(ours.size)):
         return f"normals of seed {seed} differ from those of NumPy {np.__version__} on this machine"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import neurogym
-
+    if release() is None:
+        return None
+    if why := trouble():
+        warnings.warn(f"{why}, so the replay of {task} is not compared with it; mend it by: {INSTALL}", stacklevel=3)
+        return None
+    neurogym, described = load(task), describe(task, env_kwargs)
+    with quiet():
         env = neurogym.make(task, **(env_kwargs or {})).unwrapped
+        sizes = env.observation_space.shape, int(env.action_space.n)
+        if sizes != ((described.n_in,), described.n_out):
+            return f"sizes of inputs and actions of {task}, {sizes}, differ from neurogym {release()}'s"
         for b in range(batch_size):
             trials = compiled_trials(task, env_kwargs, n_trials, seed, b)
             seed_env(env, seed, b)

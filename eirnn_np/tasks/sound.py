@@ -9,7 +9,8 @@ from collections import Counter
 import numpy as np
 
 from .catalogue import CONTEXT_DELAY, describe, supports
-from .environments import make_env, quiet
+from .environments import make_env
+from .installed import quiet
 from .replay import compiled_trials
 from .seeds import EVALUATE, seed_env
 
