@@ -10,7 +10,10 @@ from .config import sparse_mask as sparse_mask
 from .dynamics import FixedPoints as FixedPoints
 from .dynamics import fixed_points as fixed_points
 from .dynamics import jacobian as jacobian
+from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .evaluation import pulse as pulse
+from .evaluation import silenced as silenced
 from .golden import compare_golden as compare_golden
 from .golden import write_golden as write_golden
 from .gradcheck import check_gradients as check_gradients

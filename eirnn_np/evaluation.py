@@ -4,19 +4,23 @@ Trials and noise come from streams that no training draws from (tasks/seeds.py).
 Shapes: N trials, T time steps, I inputs, H units, O outputs.
 """
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import tasks
-from .checks import check_choice, check_integer
+from .checks import check_array, check_bool, check_choice, check_integer
 from .config import ModelConfig
-from .model import forward, recurrent_noise
-from .params import Params
+from .model import check_current, forward, input_noise, recurrent_noise
+from .params import Params, check_params
 
 STARTS = ("rest", "stream")
+KINDS = ("rates", "states", "outputs")
 MOST_TRIALS = 2**32 - 1  # the index of a trial is a word of its noise's counter
 MOST_NUMBERS = 2**22  # states that one forward pass holds: bounds the memory
+MOST_KEPT = 2**27  # numbers that are kept of all trials together: 512 MB in float32
 COLUMN = 20  # consecutive trials that pass their state on
 NO_ACTION = -1
 
@@ -35,20 +39,42 @@ class Evaluation:
     rates: list  # one (T, H) array per trial, None for those that are not kept
     actions: list | None = None
     start: str = "rest"
+    states: list | None = None  # (T, H) each, where asked for
+    outputs: list | None = None  # (T, O) each, where asked for
 
     @property
     def correct(self) -> np.ndarray:
+        """(N,) bool: the choice is the last label."""
         return self.choices == self.targets
+
+    @property
+    def no_choice(self) -> np.ndarray:
+        """(N,) bool: a choice was due, and the network still says 0, "fixate", or nothing clear."""
+        return (self.targets != 0) & (self.choices <= 0)
+
+    def kept(self, kind: str) -> list:
+        """One array a trial of "rates", "states" or "outputs"; ValueError where they were not kept."""
+        values = getattr(self, check_choice("kind", kind, KINDS))
+        if values is None or not any(value is not None for value in values):
+            raise ValueError(f'the evaluation has no {kind}: evaluate(..., keep=("{kind}",))')
+        return values
 
 
 def evaluate(
     config: ModelConfig,
     params: Params,
-    task: str = tasks.TUTORIAL_TASK,
+    task=tasks.TUTORIAL_TASK,
     env_kwargs: dict | None = None,
     n_trials: int = 500,
     seed: int = 1,
     start: str = "rest",
+    *,
+    trials: Sequence[tasks.Trial] | None = None,
+    silence=None,
+    current: np.ndarray | Callable[[tasks.Trial], np.ndarray] | None = None,
+    noise: bool = True,
+    dt: float | None = None,
+    keep: Sequence[str] = ("rates",),
 ) -> Evaluation:
     """Run `n_trials` new trials with recurrent noise.
 
@@ -69,6 +95,18 @@ def evaluate(
     start : {"rest", "stream"}
         Each trial from the initial state, or from the state in which the trial before has left the network, as
         mostly in training: columns of 20 consecutive trials, each warmed up by the trial before its first.
+    trials : list of Trial, optional
+        These, in place of drawn ones: your own, or those of another evaluation, to compare on the same trials.
+    silence : units or (H,) bool, optional
+        A lesion: these units send nothing; their rates are 0.
+    current : (H,) or (T, H) array, or a function trial -> such an array, optional
+        Injected into the units, in the units of the current c_t of (F2): see `pulse`.
+    noise : bool
+        False leaves out the network's own noise; that of the task's stimuli stays.
+    dt : float, optional
+        Time step of network and task, ms, in place of the one it was trained with.
+    keep : "rates", "states", "outputs"
+        What is kept of each time step, as far as memory allows (2**27 numbers): of the trials after that, None.
 
     Returns
     -------
@@ -79,8 +117,74 @@ def evaluate(
     ValueError
         An argument is wrong, the task's inputs or dt are not the network's, or the task cannot be learnt at its dt.
     """
-    trials = draw_trials(config, task, env_kwargs, n_trials, seed)
-    return respond(config, params, trials, seed, start)
+    if dt is not None:
+        config = dataclasses.replace(config, dt=dt)
+        if trials is None and env_kwargs is not None:
+            env_kwargs = {**env_kwargs, "dt": _whole(config.dt)}
+    if trials is None:
+        trials = draw_trials(config, task, env_kwargs, n_trials, seed)
+    else:
+        trials, seed = check_trials(config, trials), check_integer("seed", seed, 0, 2**32 - 1)
+    return respond(config, params, trials, seed, start, keep=keep, silence=silence, current=current, noise=noise)
+
+
+def silenced(config: ModelConfig, params: Params, units) -> Params:
+    """The network with a lesion: a copy in which these units, integers or (H,) bool, send nothing."""
+    check_params(config, params)
+    units, lesioned = check_units("units", units, config.n_hidden), params.copy()
+    lesioned.w_rec[:, units] = 0
+    lesioned.w_out[:, units[units < config.n_read]] = 0
+    return lesioned
+
+
+def pulse(trial: tasks.Trial, period: str, units, amplitude: float, n_hidden: int) -> np.ndarray:
+    """A current (T, H) of one `amplitude` into these units during a period of the trial, 0 otherwise."""
+    if period not in trial.periods:
+        raise ValueError(f"period must be one of {', '.join(trial.periods) or 'none'}, found {period!r}")
+    current = np.zeros((len(trial.labels), n_hidden))
+    current[slice(*trial.periods[period]), check_units("units", units, n_hidden)] = amplitude
+    return current
+
+
+def check_units(name, units, n_hidden):
+    """Units as integers in increasing order, from integers or (H,) bool."""
+    found = np.asarray(units)
+    if found.dtype == bool:
+        return np.flatnonzero(check_array(name, found, (n_hidden,)))
+    found = np.atleast_1d(found)
+    if found.size == 0:
+        return np.zeros(0, np.int64)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be integers or an array of {n_hidden} bools, found {units!r}")
+    if found.min() < 0 or found.max() >= n_hidden:
+        raise ValueError(f"{name} must lie in 0 .. {n_hidden - 1}, found {found.min()} .. {found.max()}")
+    return np.unique(found)
+
+
+def check_trials(config, trials):
+    """A list of trials that fit the network; ValueError names the first that does not."""
+    try:
+        trials = list(trials)
+    except TypeError:
+        raise ValueError(f"trials must be a list of Trial, found {type(trials).__name__}") from None
+    if not 1 <= len(trials) <= MOST_TRIALS:
+        raise ValueError("trials must hold at least one trial, found none")
+    return [_checked_trial(config, f"trials[{i}]", trial) for i, trial in enumerate(trials)]
+
+
+def _checked_trial(config, name, trial):
+    if not isinstance(trial, tasks.Trial):
+        raise ValueError(f"{name} must be a Trial, found {type(trial).__name__}")
+    inputs = check_array(f"{name}.inputs", trial.inputs, (None, config.n_in), np.float32)
+    labels = check_array(f"{name}.labels", trial.labels, (len(inputs),))
+    if not len(inputs):
+        raise ValueError(f"{name} must have at least one time step")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= config.n_out:
+        raise ValueError(f"{name}.labels must be integers in 0 .. {config.n_out - 1}, found {labels.dtype} "
+                         f"{labels.min()} .. {labels.max()}")  # fmt: skip
+    if trial.dt is not None and trial.dt != config.dt:
+        raise ValueError(f"{name}.dt must be that of the network, {config.dt:g} ms, found {trial.dt:g}")
+    return trial._replace(inputs=inputs, labels=labels.astype(np.int64))
 
 
 def draw_trials(config, task, env_kwargs, n_trials, seed):
@@ -91,8 +195,7 @@ def draw_trials(config, task, env_kwargs, n_trials, seed):
         defaults = tasks.default_env_kwargs(task, None)
         env_kwargs = tasks.evaluation_env_kwargs(task, {name: v for name, v in defaults.items() if name != "dt"})
     if isinstance(env_kwargs, dict) and "dt" not in env_kwargs:
-        dt = config.dt
-        env_kwargs = {**env_kwargs, "dt": int(dt) if float(dt).is_integer() else dt}
+        env_kwargs = {**env_kwargs, "dt": _whole(config.dt)}
     trials = tasks.make_trials(task, n_trials, (tasks.EVALUATE, seed), env_kwargs)
     if trials[0].dt != config.dt:
         raise ValueError(f"dt must be the same for network and task, found {config.dt:g} and {trials[0].dt:g} ms")
@@ -102,29 +205,51 @@ def draw_trials(config, task, env_kwargs, n_trials, seed):
     return trials
 
 
-def respond(config, params, trials, seed, start="rest", keep=None):
-    """The network on these trials; rates are kept of the first `keep` of them (None: all)."""
+def _whole(dt):
+    return int(dt) if float(dt).is_integer() else dt
+
+
+def respond(
+    config, params, trials, seed, start="rest", kept=None, keep=("rates",), silence=None, current=None, noise=True
+):
+    """The network on these trials; see `evaluate`. What is kept is so of the first `kept` of them at most."""
     check_choice("start", start, STARTS)
+    keep = tuple(check_choice("keep", kind, KINDS) for kind in ((keep,) if isinstance(keep, str) else keep))
+    noise = check_bool("noise", noise)
+    silent = np.zeros(0, np.int64)
+    if silence is not None:
+        silent, params = check_units("silence", silence, config.n_hidden), silenced(config, params, silence)
     n = len(trials)
-    keep = n if keep is None else keep
+    kept = _room(config, trials, keep, n if kept is None else kept)
     columns = _alone(trials) if start == "rest" else _columns(n)
     key = tasks.evaluation_noise_seed(seed)
-    rates: list = [None] * n
+    found: dict = {kind: [None] * n for kind in KINDS}
     actions: list = [None] * n
     for batch in _batches(columns, trials, config.n_hidden):
         lengths = [sum(len(trials[i].labels) for i in column) for column in batch]
         shape = max(lengths), len(batch)
         inputs = np.zeros((*shape, config.n_in), np.float32)  # 0 behind a column's end: nobody reads there
-        noise = np.zeros((*shape, config.n_hidden), params.dtype)
+        added = np.zeros((*shape, config.n_hidden), params.dtype)
+        to_inputs = np.zeros(inputs.shape, params.dtype) if noise and config.sigma_in else None
+        injected = None if current is None else np.zeros(added.shape, params.dtype)
         for b, column in enumerate(batch):
             at = 0
             for i in column:
                 T = len(trials[i].labels)
                 inputs[at : at + T, b] = trials[i].inputs
                 # The trial's own number is the step: its noise is the same whatever it runs beside.
-                noise[at : at + T, b] = recurrent_noise(config, key, i, T, 1, params.dtype)[:, 0]
+                if noise:
+                    added[at : at + T, b] = recurrent_noise(config, key, i, T, 1, params.dtype)[:, 0]
+                if to_inputs is not None:
+                    to_inputs[at : at + T, b] = input_noise(config, key, i, T, 1, params.dtype)[:, 0]
+                if injected is not None:
+                    given = current(trials[i]) if callable(current) else current
+                    injected[at : at + T, b] = check_current(given, (T, 1, config.n_hidden), params.dtype).reshape(
+                        -1, config.n_hidden
+                    )
                 at += T
-        run = forward(config, params, inputs, noise)
+        run = forward(config, params, inputs, added, input_noise=to_inputs, current=injected)
+        run.rates[..., silent] = 0
         chosen = _actions(run.outputs)
         for b, column in enumerate(batch):
             at = 0
@@ -132,11 +257,20 @@ def respond(config, params, trials, seed, start="rest", keep=None):
                 T = len(trials[i].labels)
                 if place or start == "rest":  # the first of a column of a stream is its warm-up
                     actions[i] = chosen[at : at + T, b].copy()
-                    rates[i] = run.rates[at : at + T, b].copy() if i < keep else None
+                    for kind in keep if i < kept else ():
+                        found[kind][i] = getattr(run, kind)[at : at + T, b].copy()
                 at += T
     choices = np.array([each[-1] for each in actions], np.int64)
     targets = np.array([trial.labels[-1] for trial in trials])
-    return Evaluation(trials, choices, targets, rates, actions, start)
+    states, outputs = (found[kind] if kind in keep else None for kind in ("states", "outputs"))
+    return Evaluation(trials, choices, targets, found["rates"], actions, start, states, outputs)
+
+
+def _room(config, trials, keep, kept):
+    """How many of the first `kept` trials can be kept."""
+    each = sum({"outputs": config.n_out}.get(kind, config.n_hidden) for kind in set(keep))
+    total = np.cumsum([each * len(trial.labels) for trial in trials[:kept]])
+    return int((total <= MOST_KEPT).sum())
 
 
 def _alone(trials):

@@ -12,7 +12,7 @@ from .checks import check_array, check_choice, check_dtype, check_integer
 from .compiled import KernelModel, kernel_array, make_workspace
 from .config import ModelConfig, Penalties, check_penalties
 from .noise import INPUT_STREAM, seed_key
-from .params import Params, check_params
+from .params import Params, check_params, effective_weights
 from .reference import Trajectory
 
 BACKENDS = ("numba", "numpy")
@@ -26,6 +26,8 @@ def forward(
     backend: str = "numba",
     *,
     input_noise: np.ndarray | None = None,
+    x0: np.ndarray | None = None,
+    current: np.ndarray | None = None,
 ) -> Trajectory:
     """Run the network over a batch of inputs. (F1)-(F5), (F9)
 
@@ -43,6 +45,10 @@ def forward(
     input_noise : (T, B, I) array, optional
         Added to the inputs, already scaled; see `input_noise`. None is no noise. Baseline and rectification are the
         configuration's, with or without it.
+    x0 : (H,) or (B, H) array, optional
+        The state x before the first step, for all trials or for each; in place of the network's own.
+    current : (H,), (T, H) or (T, B, H) array, optional
+        Injected into the units: added to the current c_t of (F2), in its units.
 
     Returns
     -------
@@ -55,6 +61,12 @@ def forward(
         Names the argument, what was expected and what was found.
     """
     params, inputs, noise = check_run(config, params, inputs, noise, backend, input_noise)
+    if x0 is not None or current is not None:
+        noise = noise.copy()
+    if current is not None:
+        noise += config.alpha.astype(params.dtype) * check_current(current, noise.shape, params.dtype)
+    if x0 is not None:
+        noise[0] += start_from(config, params, x0, noise.shape[1])
     if backend == "numpy":
         return reference.forward(config, params, inputs, noise)
     return compiled_forward(config, params, inputs, noise)
@@ -209,6 +221,26 @@ def omega(
     dx = reference.adjoints(config, params, run.rates, dz, 0)
     value, grad = reference.omega_and_grad(config, params, run.rates, dx)
     return float(value), grad
+
+
+def check_current(current, shape, dtype):
+    """An injected current as an array that (T, B, H) broadcasts with."""
+    T, B, H = shape
+    expected = {1: (H,), 2: (T, H), 3: (T, B, H)}.get(np.ndim(current), (T, B, H))
+    current = check_array("current", current, expected, dtype)
+    return current[:, None] if current.ndim == 2 else current
+
+
+def start_from(config, params, x0, n_batch):
+    """What x_1 has more if the state before it is x0 in place of the network's own, (B, H). (F2, F3)"""
+    x0 = check_array("x0", x0, (None, config.n_hidden)[2 - max(np.ndim(x0), 1) :], params.dtype)
+    if x0.ndim == 2 and len(x0) != n_batch:
+        raise ValueError(f"x0 must have shape ({config.n_hidden},) or ({n_batch}, {config.n_hidden}), found {x0.shape}")
+    own = np.zeros(config.n_hidden, params.dtype) if params.x0 is None else params.x0
+    alpha, rate = config.alpha.astype(params.dtype), reference.ACTIVATIONS[config.activation].rate
+    (r, x), (r_own, x_own) = ((rate(start), start) for start in (x0, own))
+    carried = reference.carried(config, x, r) - reference.carried(config, x_own, r_own)
+    return (1 - alpha) * carried + alpha * ((r - r_own) @ effective_weights(config, params).T)
 
 
 def check_targets(config, labels, weights, shape, dtype):

@@ -308,7 +308,7 @@ def test_in_the_stream_the_state_is_carried_over(network, monkeypatch, n):
             np.testing.assert_array_equal(found.rates[i], run.rates[at : at + T, 0])
             at += T
     monkeypatch.setattr(evaluation_module, "MOST_NUMBERS", 1)  # one column at a time
-    again = respond(config, params, trials, 9, "stream", keep=1)
+    again = respond(config, params, trials, 9, "stream", kept=1)
     np.testing.assert_array_equal(again.choices, found.choices)
     assert [rates is None for rates in again.rates] == [False] + [True] * (n - 1)
 
