@@ -1,73 +1,33 @@
-"""Shared by the benchmarks: sizes, batches, verification, FMA peak, processes, statistics, machine, figures.
+"""Shared by the benchmarks: verification, processes, rates of the machine, files, figures.
 
-Imports numpy only; eirnn_np, numba and matplotlib where they are used, so that a worker process has its
-threads pinned before any of them is loaded. Refuses to time what `verify` has not passed.
+Sizes, batches, the FMA peak and the statistics are those of `eirnn-np bench` (eirnn_np/bench), which imports numpy
+only; numba and matplotlib are imported where they are used, so that a worker process has its threads pinned before any
+of them is loaded. Refuses to time what `verify` has not passed.
 Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs.
 """
 
 import json
 import multiprocessing
 import os
-import platform
+import sys
 import time
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
+from eirnn_np.bench import hardware
+from eirnn_np.bench.hardware import OtherLoad, cores, cpu_seconds, digits, fma_peak, summary, vectors_text, versions
+from eirnn_np.bench.report import over_peak
+from eirnn_np.bench.work import SIZES, TOY, Size, Timed, make_batches, make_config
+
+__all__ = [
+    "SIZES", "TOY", "OtherLoad", "Size", "Timed", "cores", "cpu_seconds", "digits", "fma_peak", "make_batches",
+    "make_config", "over_peak", "summary", "vectors_text", "versions",
+]  # fmt: skip
+
 TOLERANCE = 1e-4  # float32 against the float64 reference, relative: see verify
 WORKER_START = 600  # seconds that a worker may take to start (torch.compile is the slow one) or to answer
 SETTLE = 0.03  # seconds of silence before each sample: thread pools of the others fall asleep
-
-
-@dataclass(frozen=True)
-class Size:
-    n_hidden: int
-    n_batch: int
-    n_time: int = 100
-
-    @property
-    def flop(self):
-        """The three H x H products of a step: forward, back through time, weight gradient."""
-        return 6 * self.n_time * self.n_batch * self.n_hidden**2
-
-    def __str__(self):
-        return f"H {self.n_hidden}, B {self.n_batch}, T {self.n_time}"
-
-
-SIZES = {"tutorial": Size(50, 16), "medium": Size(256, 64), "large": Size(1000, 64)}
-TOY = Size(7, 3, 5)  # odd and all different: for the tests
-
-
-# --- the problem ------------------------------------------------------------------------------------
-
-
-def make_config(size, dynamics="song2016"):
-    import eirnn_np as ei
-
-    return ei.ModelConfig(n_hidden=size.n_hidden, dynamics=dynamics)
-
-
-def make_batches(size, n=8, seed=0):
-    """n batches like those of perceptual decision making: a cue, two noisy stimuli, a choice at the end.
-
-    A list of (inputs (T, B, 3) float32, labels (T, B) int64), different arrays so that no contestant can
-    keep anything of a batch for the next step. Learnable, so that a trained network stays a sane one.
-    """
-    rng, batches, (T, B) = np.random.default_rng(seed), [], (size.n_time, size.n_batch)
-    for _ in range(n):
-        choice, coherence = rng.integers(0, 2, B), rng.choice([0, 0.064, 0.128, 0.256, 0.512], B)
-        onset, decision = T // 5, T - max(1, T // 10)
-        inputs = np.zeros((T, B, 3), np.float32)
-        inputs[:decision, :, 0] = 1
-        for channel in (0, 1):
-            mean = 0.5 + np.where(choice == channel, 0.5, -0.5) * coherence
-            inputs[onset:decision, :, 1 + channel] = mean + rng.normal(0, 0.22, (decision - onset, B))
-        labels = np.zeros((T, B), np.int64)
-        labels[decision:] = 1 + choice
-        batches.append((inputs, labels))
-    return batches
 
 
 class VerificationError(Exception):
@@ -100,68 +60,6 @@ def _share(name, found, expected, scale_of):
 
 
 # --- the speed of the machine -----------------------------------------------------------------------
-
-
-def fma_peak(threads):
-    """A function that measures the float32 FMA rate of `threads` cores, in FLOP/s.
-
-    20 accumulators of 16 lanes stay in registers: nothing is loaded in the loop, so no program is faster.
-    LLVM splits the vectors where the machine has narrower ones. Call it in a process of its own.
-    """
-    import numba
-    from llvmlite import ir
-    from numba import types
-    from numba.extending import intrinsic
-
-    lanes, accumulators, rounds = 16, 20, 1_000_000
-
-    @intrinsic
-    def fma_loop(typing_context, x, n):
-        def codegen(context, builder, signature, arguments):
-            x, n = arguments
-            vector, i32, i64 = ir.VectorType(ir.FloatType(), lanes), ir.IntType(32), ir.IntType(64)
-            fma = ir.Function(builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f32")
-            one = builder.insert_element(ir.Constant(vector, ir.Undefined), x, i32(0))
-            splat = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(i32, lanes), [0] * lanes))
-            entry, body, end = builder.block, *(builder.append_basic_block(name) for name in ("body", "end"))
-            builder.branch(body)
-            builder.position_at_end(body)
-            k = builder.phi(i64)
-            k.add_incoming(i64(0), entry)
-            old = [builder.phi(vector) for _ in range(accumulators)]
-            new = [builder.call(fma, [splat, phi, splat]) for phi in old]
-            for q, (phi, value) in enumerate(zip(old, new)):
-                phi.add_incoming(ir.Constant(vector, [float(q)] * lanes), entry)
-                phi.add_incoming(value, body)
-            k_next = builder.add(k, i64(1))
-            k.add_incoming(k_next, body)
-            builder.cbranch(builder.icmp_signed("<", k_next, n), body, end)
-            builder.position_at_end(end)
-            total = new[0]
-            for value in new[1:]:
-                total = builder.fadd(total, value)
-            result = ir.Constant(ir.FloatType(), 0.0)
-            for lane in range(lanes):
-                result = builder.fadd(result, builder.extract_element(total, i32(lane)))
-            return result
-
-        return types.float32(types.float32, types.int64), codegen
-
-    @numba.njit(parallel=True)
-    def run(out, x, n):
-        for i in numba.prange(out.size):
-            out[i] = fma_loop(x, n)
-
-    numba.set_num_threads(threads)
-    out = np.zeros(threads, np.float32)
-    run(out, np.float32(0.5), 2)
-
-    def measure():
-        start = time.perf_counter()
-        run(out, np.float32(0.5), rounds)
-        return threads * rounds * accumulators * lanes * 2 / (time.perf_counter() - start)
-
-    return measure
 
 
 def matmul_rate(n=1536):
@@ -281,107 +179,35 @@ def _serve(pipe, threads, make, arguments):
         pipe.send(("error", f"{type(error).__name__}: {error}"))
 
 
-def cpu_seconds(pid):
-    """User and system time of a process, all threads; 0 where /proc does not tell."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except OSError:
-        return 0.0
-
-
-class OtherLoad:
-    """How many cores programs other than this one and its children use, from now on; 0 where /proc does not tell."""
-
-    def __init__(self):
-        self._start = self._read()
-
-    def cores(self):
-        seconds, busy = np.subtract(self._read(), self._start)
-        return max(0.0, float(busy / seconds))
-
-    @staticmethod
-    def _read():
-        try:
-            fields = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
-        except OSError:
-            return time.perf_counter(), 0.0
-        busy = (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")  # all but idle and iowait
-        running = sum(cpu_seconds(p.pid) for p in multiprocessing.active_children())
-        return time.perf_counter(), busy - running - sum(os.times()[:4])  # that of children which ended is in [2:4]
-
-
-class Timed:
-    """Base of what a worker runs: `steps(k)` does k whole training steps and waits for their end."""
-
-    def time(self, k):
-        """Seconds a step: a few steps to warm up, then k timed ones."""
-        self.steps(max(1, k // 5))
-        start = time.perf_counter()
-        self.steps(k)
-        return (time.perf_counter() - start) / k
-
-    def calibrate(self, seconds):
-        """(number of steps that take about that long, seconds of the first step: it compiles)."""
-        start = time.perf_counter()
-        self.steps(1)
-        first, k = time.perf_counter() - start, 1
-        while True:
-            start = time.perf_counter()
-            self.steps(k)
-            elapsed = time.perf_counter() - start
-            if elapsed > seconds / 4:
-                return max(1, round(k * seconds / elapsed)), first
-            k *= 2
-
-
 class Peak:
     """The FMA peak as a worker."""
 
     def __init__(self, threads):
-        self._measure = fma_peak(threads)
+        self._measure, self._threads = fma_peak(), threads
 
     def measure(self):
-        return max(self._measure() for _ in range(3))
+        return max(self._measure(self._threads) for _ in range(3))
 
 
 # --- numbers, machine, files ------------------------------------------------------------------------
 
 
-def summary(samples):
-    """Median and quartiles of the samples."""
-    low, median, high = np.percentile(samples, [25, 50, 75])
-    return {"median": float(median), "low": float(low), "high": float(high), "n": len(samples)}
+def machine():
+    """CPU, cores, system, Python, and what the kernels are compiled for."""
+    return hardware.machine() | {"vectors": hardware.vectors()}
+
+
+def check_shares(shares):
+    """Print what is above the FMA peak, from {name: share}; returns how many there are."""
+    over = {name: share for name, share in shares.items() if share > 1}
+    for name, share in over.items():
+        print(f"ERROR {over_peak(name, share)}", file=sys.stderr)
+    return len(over)
 
 
 def slope(x, y):
     """Exponent p of the power law y ~ x**p, by least squares on logarithms."""
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
-
-
-def machine():
-    """CPU model, cores that may be used, system and Python."""
-    model = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "cpu": model, "cores": cores, "system": platform.platform(), "python": platform.python_version(),
-        "load": os.getloadavg()[0], "date": time.strftime("%Y-%m-%d"),
-    }  # fmt: skip
-
-
-def versions(*packages):
-    found = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = None
-    return found
 
 
 def write_json(path, result):

@@ -106,11 +106,13 @@ def measure(contestant, steps):
 
 def draw(path, rows, steps):
     import matplotlib as mpl
+    from matplotlib.figure import Figure
 
     from eirnn_np import figures
 
     with mpl.rc_context(figures.STYLE):
-        figure, ax = figures._figure(6.8, 2.8)
+        figure = Figure(figsize=(6.8, 2.8), layout="constrained")
+        ax = figure.subplots()
         names = list(rows)[::-1]
         batches, training = (
             np.array([rows[name][part]["median"] for name in names]) for part in ("batches", "training")

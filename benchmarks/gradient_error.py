@@ -54,11 +54,13 @@ def float32_error(n_hidden, times, seeds):
 
 def draw(path, times, curves):
     import matplotlib as mpl
+    from matplotlib.figure import Figure
 
     from eirnn_np import figures
 
     with mpl.rc_context(figures.STYLE):
-        figure, ax = figures._figure(6.4, 3.8)
+        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        ax = figure.subplots()
         for (n_hidden, errors), colour in zip(curves.items(), ("#1f5fa8", "#e08214", "#542788")):
             ax.fill_between(times, errors.min(axis=1), errors.max(axis=1), color=colour, alpha=0.2, lw=0)
             ax.loglog(times, np.median(errors, axis=1), "o-", ms=3.5, color=colour, label=f"H = {n_hidden}")

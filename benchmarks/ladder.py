@@ -380,9 +380,11 @@ def digits(value):
 
 def table(result):
     m, peak = result["machine"], result["peak"]["median"] / 1e9
+    vectors = f"; {common.vectors_text(m['vectors'])}" if "vectors" in m else ""  # not in older files
     lines = [
-        f"{result['size']}; {m['cpu']}, {result['threads']} threads, {m['date']}; FMA peak of them {peak:.0f} GFLOP/s; "
-        f"{result['repeats']} rounds; other programs used {result['other_load_cores']:.2f} cores.", "",
+        f"{result['size']}; {m['cpu']}, {result['threads']} threads{vectors}, {m['date']}; "
+        f"FMA peak of them {peak:.0f} GFLOP/s; {result['repeats']} rounds; "
+        f"other programs used {result['other_load_cores']:.2f} cores.", "",
         "| row | | threads | ms | IQR | faster than row | than 2 | GFLOP/s | of the FMA peak, % |", "|---" * 9 + "|",
     ]  # fmt: skip
     for name, row in result["rows"].items():
@@ -426,7 +428,7 @@ def figure(result):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="tutorial", choices=["tutorial", "toy"])
-    parser.add_argument("--threads", type=int, default=min(2, common.machine()["cores"]), help="of 'all threads' (2)")
+    parser.add_argument("--threads", type=int, default=min(2, len(common.cores())), help="of 'all threads' (2)")
     parser.add_argument("--repeats", type=int, default=25, help="rounds (25)")
     parser.add_argument("--sample-seconds", type=float, default=0.05, help="length of one sample, about (0.05)")
     parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
@@ -443,7 +445,7 @@ def main(argv=None):
         common.write_json(arguments.json, result)
     if arguments.figure:
         common.write_figure(arguments.figure, figure(result))
-    return 0
+    return 1 if common.check_shares({f"row {k}": row["share_of_peak"] for k, row in result["rows"].items()}) else 0
 
 
 if __name__ == "__main__":

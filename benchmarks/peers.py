@@ -1,8 +1,8 @@
 """How long does one training step take, here and elsewhere? PyTorch, JAX, BrainPy and eirnn-np in one run.
 
     python benchmarks/peers.py [--size tutorial|medium|large|all] [--peers NAME ...] [--threads 2] [--repeats 20]
-                               [--json FILE] [--figure FILE] [--markdown [FILE]]
-    python benchmarks/peers.py --load FILE [--figure FILE] [--markdown [FILE]]
+                               [--avx2] [--json FILE] [--figure FILE] [--markdown [FILE]] [--overview [FILE]]
+    python benchmarks/peers.py --load FILE [--figure FILE] [--markdown [FILE]] [--overview [FILE]]
 
 Each contestant first computes the reference's loss and gradients, or is refused. Then its variants (thread counts and
 the like) run a heat and the fastest goes on; the finalists are timed in interleaved rounds, one process at a time,
@@ -12,15 +12,24 @@ with the FMA peak measured in every round. Protocol and results: README.md of th
 import argparse
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
 import common
 import contestants
 import numpy as np
+from common import digits
 
 HEAT_ROUNDS = 3
 PRECISION = 0.01  # rounds go on until each ratio's median is known to 1 %, three times --repeats at most
+
+# What keeps each library from AVX-512, as far as it can be told; Numba's is ours, oneDNN, MKL and ATen are PyTorch's.
+AVX2 = {
+    "NUMBA_CPU_NAME": "znver3", "NUMBA_CPU_FEATURES": "+sse2", "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+}  # fmt: skip
 
 # name: (title, packages, class, variants); a variant's threads of None are those of --threads
 PEERS = {
@@ -45,7 +54,8 @@ class Entry:
         kind = getattr(contestants, kind)
         expected = expected(getattr(kind, "dynamics", "song2016"))
         threads = self.options["threads"]
-        single = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if name in ("jax", "brainpy") else {}
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
+        single = {"XLA_FLAGS": flags} if name in ("jax", "brainpy") else {}
         self.worker = common.Worker(
             make, kind, expected.problem, expected.batches, self.options,
             threads=threads, env=single if threads == 1 else {},
@@ -149,9 +159,7 @@ def relative_error(ratios):
 
 def markdown(result):
     """The tables, one for each size."""
-    machine = result["machine"]
-    parts = [f"{machine['cpu']}, {machine['cores']} cores; {machine['date']}; "
-             + ", ".join(f"{k} {v}" for k, v in result["versions"].items() if v) + "."]  # fmt: skip
+    parts = [f"{where(result)} " + ", ".join(f"{k} {v}" for k, v in result["versions"].items() if v) + "."]
     for name, part in result["sizes"].items():
         size, rows = part["size"], part["contestants"]
         parts.append(
@@ -165,6 +173,7 @@ def markdown(result):
         for key, row in sorted(rows.items(), key=lambda item: item[1]["seconds"]["median"]):
             t, ratio = row["seconds"], row["ratio"]
             wins = " **faster than ours**" if key != "ours" and ratio["median"] < 1 else ""
+            wins += " **above the peak: an error**" if row["mfu"]["median"] > 1 else ""
             extra = "".join(f", {k} {v}" for k, v in row["options"].items() if k != "threads")
             lines.append(
                 f"| {row['title']}{extra}{wins} | {row['options']['threads']} | {digits(1e3 * t['median'])} | "
@@ -175,9 +184,47 @@ def markdown(result):
     return "\n\n".join(parts) + "\n"
 
 
-def digits(value):
-    """Three significant digits, no exponent."""
-    return f"{value:.{max(0, 2 - int(np.floor(np.log10(value))))}f}"
+# Rows of the overview, in README's words, in README's order.
+OVERVIEW = {
+    "ours": "**eirnn-np, {threads} threads**", "ours-1": "eirnn-np, 1 thread",
+    "jax": "JAX, jitted lax.scan and optax", "brainpy": "BrainPy's tutorial network, jitted",
+    "torch-fast": "PyTorch, the fastest we found (BPTT by hand)", "torch": "PyTorch original, eager",
+}  # fmt: skip
+
+
+def overview(result):
+    """README's table: ms a step at each size, and its ratio to ours; who is faster than ours stands in bold."""
+    parts = result["sizes"]
+    heads = ["ms a step, and its ratio to ours"]
+    heads += [
+        f"{n}: H {p['size']['n_hidden']}, B {p['size']['n_batch']}, T {p['size']['n_time']}" for n, p in parts.items()
+    ]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name, title in OVERVIEW.items():
+        cells = []
+        for part in parts.values():
+            row = part["contestants"].get(name)
+            ms, times = (row["seconds"]["median"], row["ratio"]["median"]) if row else (np.nan, np.nan)
+            text = "" if not row else digits(1e3 * ms) if name == "ours" else f"{digits(1e3 * ms)}, {times:.1f}x"
+            cells.append(f"**{text}**" if text and (name == "ours" or times < 1) else text)
+        if any(cells):
+            lines.append(f"| {title.format(threads=result['threads'])} | " + " | ".join(cells) + " |")
+    shares = [f"{100 * part['contestants']['ours']['mfu']['median']:.0f} %" for part in parts.values()]
+    lines.append("| our share of the cores' FMA peak | " + " | ".join(shares) + " |")
+    wins = [f"{PEERS[n][0]} at {size}" for size, part in parts.items() for n, row in part["contestants"].items()
+            if not n.startswith("ours") and row["ratio"]["median"] < 1]  # fmt: skip
+    end = f"Faster than ours: {', '.join(wins)}." if wins else "No peer won at these sizes on this machine."
+    return "\n".join([*lines, "", f"{where(result)} {end}"]) + "\n"
+
+
+def where(result):
+    """The machine, its vectors, the date: one sentence or two."""
+    machine = result["machine"]
+    vectors = f"; {common.vectors_text(machine['vectors'])}" if "vectors" in machine else ""  # not in older files
+    text = f"{machine['cpu']}, {machine['cores']} cores{vectors}; {machine['date']}."
+    if result.get("avx2"):
+        text += " **Every library was restricted to AVX2 on a CPU that has more**, as far as it can be told to."
+    return text
 
 
 def figure(result):
@@ -222,20 +269,24 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="tutorial", choices=[*common.SIZES, "all", "toy"])
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), help="default: all that are installed")
-    parser.add_argument("--threads", type=int, default=min(2, common.machine()["cores"]), help="most threads (2)")
+    parser.add_argument("--threads", type=int, default=min(2, len(common.cores())), help="most threads (2)")
     parser.add_argument("--repeats", type=int, default=20, help="rounds, at least; up to three times as many (20)")
     parser.add_argument("--sample-seconds", type=float, default=0.15, help="length of one sample, about (0.15)")
     parser.add_argument(
         "--no-compile", action="store_true", help="leave out torch.compile: it takes minutes to compile"
     )
+    parser.add_argument("--avx2", action="store_true", help="restrict every library to AVX2, as far as it can be told")
     parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
     parser.add_argument("--load", metavar="FILE", help="measure nothing, report what --json wrote")
     parser.add_argument("--figure", metavar="FILE", help="draw the bar chart")
-    parser.add_argument("--markdown", nargs="?", const="-", metavar="FILE",
-                        help="print the tables, or put them between the marks <!-- peers --> of a file")  # fmt: skip
+    for flag, mark, what in (("--markdown", "peers", "all tables"), ("--overview", "overview", "README's table")):
+        parser.add_argument(flag, nargs="?", const="-", metavar="FILE", help=f"print {what}, or put that between the "
+                            f"marks <!-- {mark} --> of a file (with --avx2 <!-- {mark}-avx2 -->)")  # fmt: skip
     arguments = parser.parse_args(argv)
-    if not 1 <= arguments.threads <= common.machine()["cores"]:
-        parser.error(f"--threads must be from 1 to {common.machine()['cores']}")
+    if not 1 <= arguments.threads <= len(common.cores()):
+        parser.error(f"--threads must be from 1 to {len(common.cores())}")
+    if arguments.avx2:  # before anything compiles, here or in a worker
+        os.environ.update(AVX2)
     if arguments.load:
         result = json.loads(Path(arguments.load).read_text())
     else:
@@ -251,6 +302,7 @@ def main(argv=None):
             "machine": common.machine(),
             "versions": common.versions("eirnn-np", "numpy", "numba", "torch", "jax", "jaxlib", "optax", "brainpy"),
             "threads": arguments.threads,
+            "avx2": arguments.avx2,
             "missing": sorted(missing),
             "sizes": {},
         }
@@ -263,13 +315,18 @@ def main(argv=None):
                 return 1
             if arguments.json:
                 common.write_json(arguments.json, result)
-    if arguments.markdown and arguments.markdown != "-":
-        common.fill_marked(arguments.markdown, "peers", markdown(result))
-    else:
-        print(markdown(result), end="")
+    end = "-avx2" if result.get("avx2") else ""
+    for target, mark, text in ((arguments.markdown or not arguments.overview, "peers", markdown(result)),
+                               (arguments.overview, "overview", overview(result))):  # fmt: skip
+        if target in (True, "-"):
+            print(text, end="")
+        elif target:
+            common.fill_marked(target, mark + end, text)
     if arguments.figure:
         common.write_figure(arguments.figure, figure(result))
-    return 0
+    shares = {f"{name}, {size}": row["mfu"]["median"]
+              for size, part in result["sizes"].items() for name, row in part["contestants"].items()}  # fmt: skip
+    return 1 if common.check_shares(shares) else 0
 
 
 if __name__ == "__main__":

@@ -169,8 +169,9 @@ def run_threads(workers, arguments):
 
 def markdown(result):
     machine, lines = result["machine"], []
+    vectors = f"; {common.vectors_text(machine['vectors'])}" if "vectors" in machine else ""  # not in older files
     lines.append(
-        f"{machine['cpu']}, {machine['cores']} cores, {result['threads']} threads; {machine['date']}; "
+        f"{machine['cpu']}, {machine['cores']} cores, {result['threads']} threads{vectors}; {machine['date']}; "
         f"FMA peak {result['peak']['highest'] / 1e9:.0f} GFLOP/s, sgemm {result['sgemm']['median'] / 1e9:.0f} GFLOP/s, "
         f"triad {result['triad']['median'] / 1e9:.1f} GB/s; other programs used {result['other_load_cores']:.2f} cores."
     )
@@ -240,7 +241,7 @@ def figure(result):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=min(2, common.machine()["cores"]), help="most threads (2)")
+    parser.add_argument("--threads", type=int, default=min(2, len(common.cores())), help="most threads (2)")
     parser.add_argument("--repeats", type=int, default=20, help="rounds (20)")
     parser.add_argument("--sample-seconds", type=float, default=0.05, help="length of one sample, about (0.05)")
     parser.add_argument("--quick", action="store_true", help="toy sizes: does it run?")
@@ -250,8 +251,8 @@ def main(argv=None):
     parser.add_argument("--markdown", nargs="?", const="-", metavar="FILE",
                         help="print the tables, or put them between the marks <!-- scaling --> of a file")  # fmt: skip
     arguments = parser.parse_args(argv)
-    if not 1 <= arguments.threads <= common.machine()["cores"]:
-        parser.error(f"--threads must be from 1 to {common.machine()['cores']}")
+    if not 1 <= arguments.threads <= len(common.cores()):
+        parser.error(f"--threads must be from 1 to {len(common.cores())}")
     try:
         result = json.loads(Path(arguments.load).read_text()) if arguments.load else measure(arguments)
     except (common.VerificationError, RuntimeError) as error:
@@ -265,7 +266,9 @@ def main(argv=None):
         print(markdown(result), end="")
     if arguments.figure:
         common.write_figure(arguments.figure, figure(result))
-    return 0
+    shares = {f"{name}, {row[sweep['variable']]}": row["mfu"]["median"]
+              for name, sweep in result["sweeps"].items() for row in sweep["rows"]}  # fmt: skip
+    return 1 if common.check_shares(shares) else 0
 
 
 if __name__ == "__main__":

@@ -142,12 +142,13 @@ def main(argv=None):
     median = {name: float(np.median(values)) for name, values in samples.items()}
     total = median.pop("whole step")
     median["the rest: leak, ReLU, masks, copies, the call"] = total - sum(median.values())
-    where = f"{size}, one thread, {common.machine()['cpu']}"
+    machine = common.machine()
+    where = f"{size}, one thread, {machine['cpu']}, {common.vectors_text(machine['vectors'])}"
     print(f"{where}: {1e6 * total:.0f} us a step\n\n| part | us | share |\n|---|---:|---:|")
     for name, seconds in median.items():
         print(f"| {name} | {1e6 * seconds:.1f} | {100 * seconds / total:.0f} % |")
     if arguments.json:
-        result = {"machine": common.machine(), "size": str(size), "seconds": total, "parts": median}
+        result = {"machine": machine, "size": str(size), "seconds": total, "parts": median}
         Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
     return 0
 

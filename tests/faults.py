@@ -22,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import patience
+
 from eirnn_np.checkpoint import CHECKPOINT, PREVIOUS, load_checkpoint
 
 WORKER_TASK = ("--task", "GoNogo-v0", "--batch-size", "3", "--seq-len", "20")  # one that neurogym draws
@@ -66,7 +68,7 @@ def finish(*arguments, **options):
                 status = stop.code
         return status, out.getvalue(), err.getvalue()
     process = start(*arguments, **options)
-    out, err = process.communicate(timeout=240)
+    out, err = patience.finish(process)
     return process.returncode, out, err
 
 
@@ -87,7 +89,7 @@ def wait_for_step(process, folder=None):
 def end(process):
     """SIGKILL to the command alone, as from outside; its worker must go by itself."""
     process.kill()
-    process.communicate(timeout=60)
+    patience.finish(process)
 
 
 def result(folder, *but):
@@ -160,7 +162,7 @@ def stopped(scratch, times, number, options=()):
         process = start(*RESUME, victim) if k else start(*options, "--steps", ENDLESS, "--out", victim)
         wait_for(process, "Step ")
         os.killpg(process.pid, number)
-        _, err = process.communicate(timeout=60)
+        _, err = patience.finish(process)
         assert process.returncode == 128 + number, err
         assert re.search(rf"stopped at step \d+ of {ENDLESS}; eirnn-np train --resume ", one_line(err))
         step = int(re.search(r"step (\d+)", err)[1])
@@ -197,7 +199,7 @@ def read_only(scratch):
     process = start(*options, "--steps", ENDLESS, "--out", victim, no_override=True)
     wait_for(process, "Step ")
     victim.chmod(0o555)
-    _, err = process.communicate(timeout=60)
+    _, err = patience.finish(process)
     victim.chmod(0o755)
     assert process.returncode == 1, err
     assert "Permission denied" in one_line(err)
@@ -277,7 +279,7 @@ def worker_killed(scratch):
     wait_for(process, "Step ")
     (worker,) = workers(process)
     os.kill(worker, signal.SIGKILL)
-    _, err = process.communicate(timeout=60)
+    _, err = patience.finish(process)
     assert process.returncode == 1
     assert "died (exit code -9)" in one_line(err)
     process = start(*RESUME, victim)

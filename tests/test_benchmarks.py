@@ -1,23 +1,25 @@
 """The benchmarks run at toy size, and refuse to time what computes something else."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import patience
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import common
 import contestants
+import machines
+import peers
+import scaling
 
 FOLDER = Path(common.__file__).parent
 
 
 def run(script, *arguments):
-    command = [sys.executable, str(FOLDER / script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+    return patience.run([sys.executable, FOLDER / script, *arguments], check=True)
 
 
 def is_summary(d, n):
@@ -111,6 +113,53 @@ def test_verify_refuses_wrong_gradients_and_losses_of_steps(expected):
 def test_a_worker_that_fails_says_so():
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         common.Worker(divmod, 1, 0, threads=1)
+
+
+def marked(page, name):
+    return page.read_text().partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
+
+
+def test_tables_are_those_of_the_numbers():
+    results, page = FOLDER / "results", FOLDER / "README.md"
+    for name, mark, tables in (("peers", "peers", peers.markdown), ("scaling", "scaling", scaling.markdown),
+                               ("peers_restricted_to_avx2", "peers-avx2", peers.markdown)):  # fmt: skip
+        if (file := results / f"{name}.json").exists():
+            assert marked(page, mark) == tables(json.loads(file.read_text())), name
+    if any((results / "machines").glob("*.json")):
+        assert machines.main(["--check"]) == 0
+    overview = marked(FOLDER.parent / "README.md", "overview")
+    assert not overview or overview == peers.overview(json.loads((results / "peers.json").read_text()))
+
+
+def row(share, ratio=1.0):
+    seconds = {"median": 0.01, "low": 0.009, "high": 0.011}
+    return {"title": "somebody", "options": {"threads": 1}, "seconds": seconds, "mfu": {"median": share},
+            "ratio": {"median": ratio, "low": ratio, "high": ratio}}  # fmt: skip
+
+
+def test_a_contestant_above_the_peak_is_an_error_and_one_that_beats_us_is_named(tmp_path, capsys):
+    size = {"n_hidden": 7, "n_batch": 3, "n_time": 5}
+    part = {"size": size, "peak": {"n": 2, "median": 1e9}, "peak_samples": [1e9], "other_load_cores": 0.0,
+            "contestants": {"ours": row(0.5), "torch": row(0.5, 0.8)}}  # fmt: skip
+    result = {
+        "machine": {"cpu": "X", "cores": 2, "date": "today"},
+        "versions": {},
+        "threads": 2,
+        "sizes": {"toy": part},
+    }
+    path = tmp_path / "peers.json"
+    path.write_text(json.dumps(result))
+    assert peers.main(["--load", str(path), "--overview", "--markdown"]) == 0
+    printed = capsys.readouterr().out
+    assert "| somebody **faster than ours** | 1 |" in printed
+    assert "| PyTorch original, eager | **10.0, 0.8x** |" in printed
+    assert "Faster than ours: PyTorch original, eager at toy." in printed
+    part["contestants"]["torch"] = row(1.25)
+    path.write_text(json.dumps(result))
+    assert peers.main(["--load", str(path)]) == 1
+    printed = capsys.readouterr()
+    assert "**above the peak: an error**" in printed.out
+    assert "ERROR torch, toy: 125 % of the FMA peak, which nothing can exceed" in printed.err
 
 
 def test_marked_places_must_be_there(tmp_path):

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import patience
 import pytest
 
 from eirnn_np import threads
@@ -41,7 +42,7 @@ def python(code, **variables):
     environment = {**os.environ, "NUMBA_NUM_THREADS": "4", **variables}
     path = Path(variables.get("FOLDER", ".")) / "script.py"
     path.write_text(script)
-    done = subprocess.run([sys.executable, str(path)], env=environment, capture_output=True, text=True, timeout=200)
+    done = patience.run([sys.executable, path], env=environment)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -109,10 +110,10 @@ def test_without_openmp_the_same_bytes_and_a_line_of_advice(tmp_path):
     said = {}
     for layer, n in (("default", 2), ("workqueue", 2), ("workqueue", 1)):
         folder = tmp_path / f"{layer}{n}"
-        done = subprocess.run(
-            [sys.executable, "-m", "eirnn_np", *options, "--threads", str(n), "--out", str(folder)],
-            env={**os.environ, "NUMBA_THREADING_LAYER": layer}, capture_output=True, text=True, timeout=200,
-        )  # fmt: skip
+        done = patience.run(
+            [sys.executable, "-m", "eirnn_np", *options, "--threads", n, "--out", folder],
+            env={**os.environ, "NUMBA_THREADING_LAYER": layer},
+        )
         assert (done.returncode, done.stderr) == (0, "")
         said[layer, n] = threads.WORKQUEUE_ADVICE in done.stdout.splitlines()
         assert (folder / "params.safetensors").read_bytes() == (tmp_path / "default2/params.safetensors").read_bytes()
@@ -124,8 +125,9 @@ def test_under_xdist(tmp_path, digest):
     pytest.importorskip("xdist")
     body = "\n\ndef test_{}():\n    assert train() == {!r}\n"
     (tmp_path / "test_it.py").write_text(SETUP + "".join(body.format(k, digest) for k in range(4)))
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "test_it.py"],
-                          cwd=tmp_path, capture_output=True, text=True, timeout=200)  # fmt: skip
+    done = patience.run(
+        [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "test_it.py"], cwd=tmp_path
+    )
     assert "4 passed" in done.stdout, done.stdout + done.stderr
 
 

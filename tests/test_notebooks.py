@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbclient
 import nbformat
+import patience
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +39,7 @@ def test_notebook_runs_and_prints_what_is_committed(tmp_path, monkeypatch, name,
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # share the compiled kernels of these tests
     path = ROOT / "examples" / f"{name}.ipynb"
     committed, notebook = nbformat.read(path, 4), nbformat.read(path, 4)
-    nbclient.NotebookClient(notebook, timeout=200, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=patience.MOST, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert [same(text) for text in printed(notebook)] == [same(text) for text in printed(committed)]
     assert pictures(notebook) == pictures(committed) == n_pictures
     assert path.stat().st_size < 700_000

@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "Write one HTML page of a trained run: settings, results, figures; opens offline.",
     "gradcheck": "Check the gradients against finite differences, plain NumPy, and torch if installed.",
     "study": "Study the algorithm: numbers, a figure and a table (docs/study.md).",
+    "bench": "Measure this machine: the step, its share of the FMA peak, the same bytes; or compare machines.",
     "golden": "Write a file to check a port against, or compare a port's file with it.",
 }
 

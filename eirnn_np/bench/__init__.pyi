@@ -1,0 +1,10 @@
+from .hardware import fma_peak as fma_peak
+from .hardware import machine as machine
+from .hardware import summary as summary
+from .measuring import measure as measure
+from .report import comparison as comparison
+from .report import draw as draw
+from .report import read_result as read_result
+from .same_bytes import DIGESTS as DIGESTS
+from .work import SIZES as SIZES
+from .work import Size as Size
