@@ -92,7 +92,7 @@ def compare_golden(path: str | os.PathLike, theirs_path: str | os.PathLike) -> G
         expected, found = expected.astype(np.float64), found.reshape(expected.shape).astype(np.float64)
         kind = "params_after" if name.startswith("params_after") else "default"
         norms[name] = float(np.linalg.norm(expected))
-        error = float(np.abs(found - expected).max(initial=0))
+        error = float(np.linalg.norm(found - expected))
         rows[name] = {"golden": Check(error, TOLERANCE[kind] * norms[name], expected.size, norm=norms[name])}
     if not any(name.startswith(RESULTS) for name in rows):
         raise ValueError(

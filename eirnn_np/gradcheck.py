@@ -12,6 +12,7 @@ import numpy as np
 
 from . import reference
 from .algorithms import equations
+from .checks import check_float, check_integer
 from .config import EFFECTIVE_MASKS
 from .functions import ACTIVATIONS
 from .model import check_inputs, check_targets, check_weights, loss_and_grads
@@ -30,16 +31,20 @@ TOLERANCE = {
 }
 
 
-# A check whose tolerance is a larger share of the gradient than this says nothing: it would pass what is wrong.
+# A check that would pass an error of a larger share than this says nothing.
 MOST_SHARE = 1e-3
 
 
 @dataclass
 class Check:
-    """One tensor against one oracle; `norm` is that of the tensor.
+    """One tensor against one oracle.
 
-    Errors and tolerance are absolute. `used` is their quotient, `share` the tolerance over the norm. The verdict is
-    "pass", "FAIL", or "unverified": nothing could be compared, or the tolerance is above `MOST_SHARE` of the norm.
+    `error` is the length of what is wrong with the gradient, as far as the oracle sees it: of analytic gradients the
+    norm of the difference, of random directions an estimate of it, of single coordinates the largest entry. `norm` is
+    that of the gradient, or the largest entry among the coordinates. `used` is error over tolerance, `share` tolerance
+    over norm: what the check would still pass. The verdict is "pass", "FAIL", or "unverified": nothing could be
+    compared, or the share is above `MOST_SHARE`. Where the norm is 0 the share is infinite, and the check passes only
+    if it has been seen that the loss does not depend on the tensor at all (`idle`).
     """
 
     error: float
@@ -47,6 +52,7 @@ class Check:
     compared: int
     skipped: int = 0
     norm: float = math.inf
+    idle: bool = False
 
     @property
     def used(self) -> float:
@@ -60,8 +66,7 @@ class Check:
     def verdict(self) -> str:
         if self.compared and not self.used <= 1:  # NaN does not pass
             return "FAIL"
-        nothing_there = self.norm == 0 and self.error == 0  # a loss that does not move at all
-        return "pass" if self.compared and (self.share <= MOST_SHARE or nothing_there) else "unverified"
+        return "pass" if self.compared and (self.share <= MOST_SHARE or self.idle) else "unverified"
 
     @property
     def passed(self) -> bool:
@@ -116,7 +121,7 @@ class GradientReport:
         width = max([len(name) for name in self.rows] + [6])
         lines = [self.title] if self.title else []
         lines.append(f"{'':{width}}  {'norm':>9}" + "".join(f"  {oracle:>23}" for oracle in oracles))
-        lines.append(f"{'':{width}}  {'':>9}" + "".join(f"  {'error  tol/norm   used':>23}" for _ in oracles))
+        lines.append(f"{'':{width}}  {'':>9}" + "".join(f"  {'error     sees   used':>23}" for _ in oracles))
         for name, checks in self.rows.items():
             cells = ""
             for oracle in oracles:
@@ -124,7 +129,7 @@ class GradientReport:
                 if c is None:
                     text = "-"
                 elif c.verdict == "unverified":
-                    text = "nothing compared" if not c.compared else f"no power: tol {_percent(c.share)}"
+                    text = "nothing compared" if not c.compared else f"no power: {_percent(c.share)}"
                 else:
                     text = f"{c.error:8.1e}  {c.share:7.1e}  {_percent(c.used):>5}"
                 cells += f"  {text:>23}"
@@ -136,6 +141,7 @@ class GradientReport:
             skipped = sum(c.skipped for c in checks)
             if oracle in FINITE_DIFFERENCES:
                 lines.append(f"{oracle}: {sum(c.compared for c in checks)} compared, {skipped} left out next to a kink")
+        lines.append("sees: the smallest error, as a share of the gradient, that would fail")
         lines += self.notes
         if self.failures():
             lines.append("FAIL: " + ", ".join(f"{name} against {oracle}" for name, oracle in self.failures()))
@@ -176,8 +182,11 @@ def check_gradients(
         Of the central difference (L(p + step d) - L(p - step d)) / (2 step).
     rtol : float
         Tolerance as a share of the norm of the gradient, to which the rounding of the difference itself,
-        64 eps |L| / step, is added. Where the sum is above 0.1 % of the norm the check has no power: the tensor is
-        unverified, and so is one of which every difference crosses a kink. What is unverified has not passed.
+        64 eps |L| / step, is added. A random direction sees of an error in n numbers a part of 1 / sqrt(n) on average,
+        so both are taken times sqrt(n). Where the sum is above 0.1 % of the norm (of single coordinates: of the
+        largest entry) the check has no power: the tensor is unverified, and so is one of which every difference crosses
+        a kink. A gradient of zeros is verified if the loss stays the same to the bit, also at a distance of 1. What is
+        unverified has not passed.
     seed : int
         Of directions and coordinates.
 
@@ -188,13 +197,19 @@ def check_gradients(
     Raises
     ------
     ValueError
-        If names or shapes of `grads` and `params` differ, or the loss is not finite.
+        If names or shapes of `grads` and `params` differ, the loss is not finite, or an option is out of its range.
     """
+    step, rtol = check_float("step", step, above=0), check_float("rtol", rtol, above=0)
+    n_directions, n_coordinates, seed = (
+        check_integer(name, value, 0)
+        for name, value in (("n_directions", n_directions), ("n_coordinates", n_coordinates), ("seed", seed))
+    )
     params = {name: np.array(value, np.float64) for name, value in params.items()}
     grads = {name: np.asarray(value, np.float64) for name, value in grads.items()}
     _same_tensors("grads", grads, params)
-    for oracle, (theirs, _) in (oracles or {}).items():
+    for oracle, (theirs, share) in (oracles or {}).items():
         _same_tensors(f"oracles[{oracle!r}]", theirs, params)
+        check_float(f"oracles[{oracle!r}][1]", share, above=0)
     base = float(loss_fn(params))
     if not math.isfinite(base):
         raise ValueError(f"loss_fn must return a finite loss, found {base}")
@@ -217,26 +232,43 @@ def check_gradients(
             params[name] = origin
         return (losses[0] - losses[1]) / (2 * step)
 
+    def idle(name, directions):
+        """Is the loss the same to the bit at a distance of 1, wherever it was looked at?"""
+        origin = params[name]
+        try:
+            for d in directions:
+                params[name] = origin + d
+                if float(loss_fn(params)) != base:
+                    return False
+        finally:
+            params[name] = origin
+        return True
+
     for name, gradient in grads.items():
-        norm = norms[name] = float(np.linalg.norm(gradient))
+        norm, size = float(np.linalg.norm(gradient)), gradient.size
+        norms[name], rows[name] = norm, {}
         drawn = rng.normal(size=(n_directions, *gradient.shape))
-        directions = [d / np.linalg.norm(d) for d in drawn] + ([gradient / norm] if norm else [])
-        size = gradient.size
+        # (direction, what its derivative is multiplied by); of its own derivative a gradient has no part elsewhere
+        directions = [(d / np.linalg.norm(d), math.sqrt(size)) for d in drawn if size]
+        directions += [(gradient / norm, 1.0)] if norm else []
         largest = np.argsort(-np.abs(gradient), axis=None, kind="stable")[: n_coordinates // 2]
         chosen = list(dict.fromkeys([*largest.tolist(), *rng.permutation(size)[:n_coordinates].tolist()]))
-        units = [np.eye(1, size, index).reshape(gradient.shape) for index in chosen[:n_coordinates]]
-        rows[name] = {}
-        for oracle, tried in zip(FINITE_DIFFERENCES, (directions, units)):
-            found = [(difference(name, d), float((gradient * d).sum())) for d in tried]
-            errors = [abs(expected - ours) for expected, ours in found if expected is not None]
+        chosen = chosen[:n_coordinates]
+        units = [(np.eye(1, size, index).reshape(gradient.shape), 1.0) for index in chosen]
+        unmoved = norm == 0 and idle(name, [sign * d for d, _ in (directions + units)[:4] for sign in (1, -1)])
+        entry = float(np.abs(gradient.ravel()[chosen]).max(initial=0))
+        for oracle, tried, noise, of in zip(
+            FINITE_DIFFERENCES, (directions, units), (rounding * math.sqrt(size), rounding), (norm, entry)
+        ):
+            found = [(difference(name, d), float((gradient * d).sum()), times) for d, times in tried]
+            errors = [times * abs(expected - ours) for expected, ours, times in found if expected is not None]
             if tried:
-                error = float(np.max(errors, initial=0)) if errors else 0.0
-                skipped = len(found) - len(errors)
-                rows[name][oracle] = Check(error, rtol * norm + rounding, len(errors), skipped, norm)
+                error, skipped = float(np.max(errors, initial=0)), len(found) - len(errors)
+                rows[name][oracle] = Check(error, rtol * norm + noise, len(errors), skipped, of, unmoved)
         for oracle, (theirs, share) in (oracles or {}).items():
             expected = np.asarray(theirs[name], np.float64)
-            error, size = float(np.abs(gradient - expected).max(initial=0)), float(np.linalg.norm(expected))
-            rows[name][oracle] = Check(error, share * size, gradient.size, norm=size)
+            error, length = float(np.linalg.norm(gradient - expected)), float(np.linalg.norm(expected))
+            rows[name][oracle] = Check(error, share * length, size, norm=length)
     return GradientReport(norms, rows, title)
 
 

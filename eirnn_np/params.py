@@ -5,6 +5,7 @@ Shapes: I inputs, H units, E excitatory units, R units that are read out (E, or 
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -27,6 +28,7 @@ STATE_DICT_KEYS = {
     "b_out": "fc.bias",
     "x0": "rnn.x0",  # only in networks with a trained initial state; the original has none
 }
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module")  # of DataParallel, torch.compile, FSDP
 MASK_KEYS = ("rnn.h2h.mask",)  # where a copy of the original has registered its mask as a buffer
 
 
@@ -153,13 +155,25 @@ class Params:
     def from_state_dict(cls, d: Mapping[str, np.ndarray]) -> "Params":
         """Read arrays or torch tensors under the PyTorch original's keys; sizes come from the shapes.
 
-        Tensors may require grad and lie on any device; half precision becomes float32; the prefixes of DataParallel and
-        torch.compile are taken off. A mask (`MASK_KEYS`) is no parameter: `from_state_dict` of the package reads both.
+        Tensors may require grad, be sparse and lie on any device; half precision becomes float32; a prefix that all
+        keys have, as those of DataParallel and torch.compile, is taken off. A mask (`MASK_KEYS`) is no parameter:
+        `from_state_dict` of the package reads both.
 
         Raises ValueError for a key that is missing or unknown, for shapes that do not fit, and for a mask that is not
-        the one that the shapes imply.
+        the one that the shapes imply. Warns where torch tensors without a mask read another share than 0.8 of the
+        units: the original network that they are from has other signs than the shapes say.
         """
         params, mask = _read_state_dict(d)
+        all_read = params.w_out.shape[1] == params.w_rec.shape[0]
+        if (
+            mask is None
+            and not all_read
+            and _signs_unknown(params)
+            and any(hasattr(value, "detach") for value in d.values())
+        ):
+            warnings.warn(
+                f"{_signs_unknown(params)}: eirnn_np.from_state_dict asks for what is not known", stacklevel=2
+            )
         if mask is not None:
             (H, I), (O, E) = params.w_in.shape, params.w_out.shape
             if not np.array_equal(mask, sign_mask(ModelConfig(I, H, O, exc_number=E))):
@@ -203,17 +217,31 @@ def from_state_dict(d: Mapping[str, np.ndarray], **options) -> tuple[ModelConfig
             raise ValueError(f"{name} must be {value} as in the state_dict, found {options[name]!r}")
     if mask is not None and options.setdefault("mask", mask) is not mask and not np.array_equal(options["mask"], mask):
         raise ValueError(f"mask must be {MASK_KEYS[0]} of the state_dict, found another")
-    if "n_exc" in has and "mask" not in options and "n_exc" not in options and int(0.8 * H) != R:
-        raise ValueError(
-            f"state_dict: fc.weight reads {R} of {H} units, but the original's recurrent layer takes {int(0.8 * H)} as "
-            f"excitatory whatever its e_prop: pass n_exc={R} if the signs follow the read-out, or else the mask"
-        )
+    if "n_exc" in has and "mask" not in options and "n_exc" not in options and (reason := _signs_unknown(params)):
+        raise ValueError(f"{reason}: pass n_exc={R} if the signs follow the read-out, or else the mask")
     return ModelConfig(**options | has), params
+
+
+def _signs_unknown(params):
+    """Why the shapes do not say which units are excitatory in a network of the original; None where they do."""
+    H, E = params.w_rec.shape[0], params.w_out.shape[1]
+    if int(0.8 * H) == E:
+        return None
+    return (
+        f"state_dict: fc.weight reads {E} of {H} units, but the original's recurrent layer takes {int(0.8 * H)} as "
+        "excitatory whatever its e_prop"
+    )
 
 
 def _read_state_dict(d):
     """(params, mask or None) of a state_dict, all of it checked."""
-    d = {_plain_key(str(key)): _as_array(value) for key, value in d.items()}
+    if not hasattr(d, "items"):
+        hint = ": pass model.state_dict()" if hasattr(d, "state_dict") else ""
+        raise ValueError(f"state_dict must be a mapping of names to arrays, found {type(d).__name__}{hint}")
+    arrays = {str(key): _as_array(str(key), value) for key, value in d.items()}
+    d = dict(zip(_plain_keys(arrays), arrays.values()))
+    if len(d) < len(arrays):
+        raise ValueError(f"state_dict: some keys are the same but for their prefix, found {sorted(arrays)}")
     missing = [k for name, k in STATE_DICT_KEYS.items() if k not in d and name != "x0"]
     unknown = sorted(set(d) - {*STATE_DICT_KEYS.values(), *MASK_KEYS})
     if missing or unknown:
@@ -231,20 +259,26 @@ def _read_state_dict(d):
     return params, masks[0] if masks else None
 
 
-def _plain_key(key):
-    for prefix in ("module.", "_orig_mod."):  # of DataParallel and of torch.compile
-        key = key.removeprefix(prefix)
-    return key
+def _plain_keys(keys):
+    """The keys without the names of what was wrapped around the network, or around a part of it."""
+    keys = [".".join(part for part in key.split(".") if part not in WRAPPERS) for key in keys]
+    last = STATE_DICT_KEYS["w_in"]
+    outer = next((key.removesuffix(last) for key in keys if key.endswith("." + last)), "")
+    return [key.removeprefix(outer) for key in keys]
 
 
-def _as_array(value):
+def _as_array(name, value):
     """An array of what a state_dict holds; torch is not imported for it."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.dtype) in ("torch.bfloat16", "torch.float16"):
-            value = value.float()
-    array = np.asarray(value)
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach()
+            value = (value.to_dense() if value.is_sparse else value).cpu()
+            if value.dtype.is_floating_point and value.dtype.itemsize < 4:
+                value = value.float()
+        array = np.asarray(value)
+        return array.astype(np.float32) if array.dtype.itemsize < 4 and array.dtype.kind in "fV" else array
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"state_dict: {name} is no array of numbers: {str(error).splitlines()[0]}") from None
 
 
 def _of_buffer(sizes, flat):

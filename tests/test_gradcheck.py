@@ -129,6 +129,43 @@ def test_a_gradient_that_drowns_in_the_loss_is_unverified(offset):
     assert ei.check_gradients(lambda p: float(1e-3 * (p["a"] ** 2).sum()), {"a": 2e-3 * params["a"]}, params).passed
 
 
+@pytest.mark.parametrize("offset", [0.0, 1.0, 100.0, 1e4])
+@pytest.mark.parametrize("share", [2e-3, 0.01, 0.1])
+def test_an_error_across_the_gradient_of_a_large_tensor_does_not_pass(offset, share):
+    """A direction in 40,000 numbers sees 1/200 of it, which drowned in the rounding of a loss of 100."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=40000)
+    true /= np.linalg.norm(true) / 1e-3
+    wrong = rng.normal(size=40000)
+    wrong -= true * (true @ wrong) / (true @ true)
+    wrong *= share * 1e-3 / np.linalg.norm(wrong)
+    report = ei.check_gradients(
+        lambda p: offset + float(true @ p["w"]), {"w": true + wrong}, {"w": np.zeros(40000)}, n_coordinates=2
+    )
+    assert not report.passed
+    assert report.failures() or offset >= 100
+
+
+@pytest.mark.parametrize("slope", [1e-17, 1e-12, 1e-10])
+def test_a_gradient_of_zeros_where_the_loss_moves_too_little_to_be_seen_is_unverified(slope):
+    report = ei.check_gradients(lambda p: 1 + slope * float(p["w"].sum()), {"w": np.zeros(5)}, {"w": np.ones(5)})
+    # At a distance of 1 the first one cannot be seen in the loss either.
+    assert report.passed is (slope == 1e-17)
+    assert report.failures() == []
+    assert not ei.check_gradients(lambda p: 1.0, {"w": np.zeros(0)}, {"w": np.zeros(0)}).passed
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("step", 0), ("step", -1e-5), ("rtol", -1.0), ("rtol", 0), ("rtol", np.nan),
+                          ("n_directions", -1), ("n_coordinates", 1.5), ("seed", -1),
+                          ("oracles", {"x": ({"a": np.ones(3)}, -1.0)})],
+)  # fmt: skip
+def test_an_option_that_would_let_anything_pass_is_refused(option, value):
+    """With rtol = -1 error over tolerance is below 1, whatever the error."""
+    with pytest.raises(ValueError, match=f"{option}.* must be"):
+        ei.check_gradients(lambda p: float(p["a"].sum()), {"a": 3 * np.ones(3)}, {"a": np.ones(3)}, **{option: value})
+
+
 def test_another_oracle_verifies_what_differences_cannot():
     params = {"w": np.zeros(3)}
     for theirs, passed in ((0.0, True), (1e-9, False)):
@@ -156,7 +193,7 @@ def test_every_share_of_a_network_s_check_is_shown_and_bounded(problem):
     report = planted_errors.report_for(None, problem)
     for row in report.rows.values():
         assert all(0 < c.share <= 1e-3 and c.verdict == "pass" for c in row.values())
-    assert "tol/norm" in str(report)
+    assert "sees: the smallest error" in str(report)
 
 
 def test_names_and_shapes_must_fit():

@@ -1,6 +1,7 @@
 """Configuration, starting parameters, the flat buffer and its views, and parameter files."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -173,19 +174,52 @@ TENSORS = {
     "float64": torch.Tensor.double,
     "bfloat16": torch.Tensor.bfloat16,
     "float16": torch.Tensor.half,
+    "float8": lambda t: t.to(torch.float8_e5m2),
+    "sparse": torch.Tensor.to_sparse,
 }
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "_fsdp_wrapped_module.", "net."]
+)
 @pytest.mark.parametrize("kind", TENSORS)
 def test_tensors_of_every_kind_load(kind, prefix):
     params = ei.init_params(ei.ModelConfig(**SMALL), 5)
     tensors = {key: TENSORS[kind](torch.from_numpy(value)) for key, value in params.state_dict().items()}
+    dense = [t.to_dense() if t.is_sparse else t for t in tensors.values()]
     found = ei.Params.from_state_dict({prefix + key: tensor for key, tensor in tensors.items()})
-    expected = np.concatenate([t.detach().to(torch.float64).numpy().ravel() for t in tensors.values()])
+    expected = np.concatenate([t.detach().to(torch.float64).numpy().ravel() for t in dense])
     np.testing.assert_array_equal(found.flat, expected)
     assert found.dtype == ("float64" if kind == "float64" else "float32")
-    np.testing.assert_allclose(found.flat, params.flat, rtol=2**-8)
+    np.testing.assert_allclose(found.flat, params.flat, rtol=0.13 if kind == "float8" else 2**-8, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (torch.nn.Linear(2, 3), "must be a mapping of names to arrays, found Linear: pass model.state_dict()"),
+        ([1, 2], "must be a mapping of names to arrays, found list"),
+        (None, "found NoneType"),
+        ({"fc.bias": torch.zeros(4, device="meta")}, "fc.bias is no array of numbers"),
+        ({"fc.bias": np.zeros(4), "module.fc.bias": np.zeros(4)}, "some keys are the same but for their prefix"),
+        ({"fc.bias": object()}, "missing keys"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(found, message):
+    for read in (ei.Params.from_state_dict, ei.from_state_dict):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            read(found)
+
+
+def test_tensors_of_the_original_with_another_share_of_excitatory_units_are_warned_of():
+    """Its recurrent layer takes 0.8 of the units, whatever e_prop: the shapes say another network."""
+    half = ei.init_params(ei.ModelConfig(n_hidden=50, e_ratio=0.5)).state_dict()
+    tensors = {key: torch.from_numpy(value) for key, value in half.items()}
+    with pytest.warns(UserWarning, match="reads 25 of 50 units, .* takes 40 as excitatory"):
+        ei.Params.from_state_dict(tensors)
+    ei.Params.from_state_dict(half)  # our own: its signs are those of the shapes
+    mask = torch.from_numpy(ei.sign_mask(ei.ModelConfig(n_hidden=50, e_ratio=0.5)).copy())
+    ei.Params.from_state_dict({**tensors, "rnn.h2h.mask": mask})
 
 
 def test_the_mask_of_a_state_dict_is_that_of_the_network():
