@@ -7,6 +7,7 @@ from .config import Penalties as Penalties
 from .config import block_mask as block_mask
 from .config import sign_mask as sign_mask
 from .config import sparse_mask as sparse_mask
+from .differences import check_gradients as check_gradients
 from .dynamics import FixedPoints as FixedPoints
 from .dynamics import fixed_points as fixed_points
 from .dynamics import jacobian as jacobian
@@ -16,7 +17,6 @@ from .evaluation import pulse as pulse
 from .evaluation import silenced as silenced
 from .golden import compare_golden as compare_golden
 from .golden import write_golden as write_golden
-from .gradcheck import check_gradients as check_gradients
 from .gradcheck import check_network as check_network
 from .model import Trajectory as Trajectory
 from .model import forward as forward

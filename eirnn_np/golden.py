@@ -8,8 +8,8 @@ import os
 import numpy as np
 
 from .config import ModelConfig
+from .differences import Check, GradientReport
 from .files import load_tensors, save_tensors
-from .gradcheck import Check, GradientReport
 from .model import forward, loss_and_grads, recurrent_noise
 from .noise import uniforms
 from .optimisers import Adam

@@ -13,7 +13,8 @@ from conftest import make_problem
 
 import eirnn_np as ei
 from eirnn_np.cli import main
-from eirnn_np.gradcheck import TOLERANCE, Check, GradientReport, step_size_curve
+from eirnn_np.differences import Check, GradientReport
+from eirnn_np.gradcheck import TOLERANCE, step_size_curve
 
 ORACLES = ("fd directions", "fd coordinates", "numpy", "torch")
 DOCS = Path(__file__).parent.parent / "docs"

@@ -19,7 +19,7 @@ COMMANDS = [name.replace("-", "_") for name in _COMMANDS]
 # neither may import the other, except as listed below.
 LEVELS = [
     ["checks", "files", "functions", "lazy", "threads"],
-    ["noise", "kernels"],
+    ["noise", "kernels", "differences"],
     ["config"],
     ["params"],
     ["reference", "compiled", "optimisers"],
