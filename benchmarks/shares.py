@@ -2,7 +2,7 @@
 
     python benchmarks/shares.py [--size tutorial|medium|large] [--repeats 30] [--json FILE]
 
-The parts are the very functions of eirnn_np/kernels.py, called on the workspace of a trainer after a step. A part that
+The parts are the very functions of eirnn_np/kernels, called on the workspace of a trainer after a step. A part that
 runs alone finds its arrays in the caches, so the shares of the parts are lower bounds; what they leave of the whole is
 in the last row.
 """
@@ -32,37 +32,37 @@ def noise(ws, m, T, H, n):
 
 @njit
 def forward_product(ws, m, T, H, I, O, n):
-    stride, zero, one = ws.dw.shape[2], np.int64(0), np.int64(1)
+    stride = ws.dw.shape[2]
     x, rows = ws.x[0], ws.rows[0]
     vecs = (H + O + LANES - 1) // LANES
     for _ in range(n):
         x[:] = 0
         for s in range(T + 1):
-            k.product(x, zero, stride, rows, s * m * stride, stride, one, ws.wf, zero, zero, m, H + I + 1, vecs)
+            k.product(x, 0, stride, rows, s * m * stride, stride, 1, ws.wf, 0, 0, m, H + I + 1, vecs)
 
 
 @njit
 def backward_product(ws, m, T, H, O, n):
-    stride, zero, one, block = ws.dw.shape[2], np.int64(0), np.int64(1), ws.errs.shape[1] // ws.x.shape[1]
+    stride, block = ws.dw.shape[2], ws.errs.shape[1] // ws.x.shape[1]
     dr, errs = ws.dr[0], ws.errs[0]
     vecs = (H + LANES - 1) // LANES
     for _ in range(n):
         dr[:] = 0
         for s in range(T + 1):
             row = (s % block) * m * stride
-            k.product(dr, zero, stride, errs, row, stride, one, ws.wb, zero, zero, m, H + O, vecs)
+            k.product(dr, 0, stride, errs, row, stride, 1, ws.wb, 0, 0, m, H + O, vecs)
 
 
 @njit
 def weight_product(ws, m, T, H, I, O, n):
-    stride, zero, one, block = ws.dw.shape[2], np.int64(0), np.int64(1), ws.errs.shape[1] // ws.x.shape[1]
+    stride, block = ws.dw.shape[2], ws.errs.shape[1] // ws.x.shape[1]
     dw, rows, errs = ws.dw[0].reshape(ws.dw[0].size), ws.rows[0], ws.errs[0]
     vecs = (H + I + LANES) // LANES
     for _ in range(n):
         dw[:] = 0
         for s in range(0, T + 1, block):
             length = min(block, T + 1 - s) * m
-            k.product(dw, zero, stride, errs, zero, one, stride, rows, s * m * stride, stride, H + O, length, vecs)
+            k.product(dw, 0, stride, errs, 0, 1, stride, rows, s * m * stride, stride, H + O, length, vecs)
 
 
 @njit

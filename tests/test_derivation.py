@@ -19,7 +19,10 @@ STUDIED = [*ONLINE, "J1", "J2", "J3", "J4", "J5", "J6", "S1", *FIXED]
 # Which files, taken together, must carry which numbers.
 WHERE = {
     "the reference": (["reference.py"], EQUATIONS),
-    "the kernels": (["kernels.py"], [*(f"F{n}" for n in range(1, 9)), *(f"B{n}" for n in range(1, 13))]),
+    "the kernels": (
+        ["kernels/units.py", "kernels/chunks.py", "kernels/losses.py"],
+        [*(f"F{n}" for n in range(1, 9)), *(f"B{n}" for n in range(1, 13))],
+    ),
     "the other algorithms": (["algorithms/equations.py"], ONLINE),
     "their kernels": (["algorithms/kernels.py"], ["T1", "L1", "L2", "L3"]),
     "fixed points": (["dynamics/kernels.py", "dynamics/points.py", "dynamics/field.py"], ["J1", *FIXED]),

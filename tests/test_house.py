@@ -18,7 +18,8 @@ COMMANDS = [name.replace("-", "_") for name in _COMMANDS]
 # From the ground up. A module may import what stands on a lower level, and modules of its own wing; of two on one level
 # neither may import the other, except as listed below.
 LEVELS = [
-    ["checks", "files", "functions", "lazy", "threads"],
+    ["cache", "checks", "files", "functions", "lazy", "threads"],
+    ["jit"],
     ["noise", "kernels", "differences"],
     ["config"],
     ["params"],
@@ -33,9 +34,10 @@ LEVELS = [
     ["cli"],
     ["__main__"],
 ]
-WINGS = ["tasks", "dynamics", "algorithms", "figures", "runs", "study", "bench", "cli"]
+WINGS = ["kernels", "tasks", "dynamics", "algorithms", "figures", "runs", "study", "bench", "cli"]
 # Within a wing, from the ground up; its __init__ stands on top.
 INSIDE = {
+    "kernels": ["arrays", "tile", "normals", "losses", "optimisers", "units", "chunks", "steps"],
     "tasks": [
         "tutorial",
         "seeds",
@@ -135,9 +137,24 @@ def test_nobody_outside_a_wing_reaches_into_another_s_private_names():
                 assert not private, f"{name} imports {private} of {node.module}"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if "kernels" not in name])
+@pytest.mark.parametrize("name", MODULES)
 def test_no_module_outgrows_its_reader(name):
     assert len(MODULES[name].read_text().splitlines()) <= 450
+
+
+def test_what_a_kernel_is_compiled_from_lies_in_its_folder():
+    """The cache of kernels looks at the Python files of that folder."""
+    compiled = [name for name in MODULES if "jit" in imports(name)]
+    assert {"kernels.chunks", "tasks.engine", "algorithms.kernels"} <= set(compiled)
+    for name in compiled:
+        outside = {target for target in imports(name) if MODULES[target].parent != MODULES[name].parent}
+        assert outside == {"jit"}, name
+
+
+def test_nothing_is_kept_in_numba_s_own_cache():
+    """It meets none of the cases that ours is for."""
+    for name, path in MODULES.items():
+        assert "cache=True" not in path.read_text(), name
 
 
 @pytest.mark.parametrize("wing", ["", "tasks", "algorithms", "runs", "bench"])

@@ -6,10 +6,12 @@ Shapes as in equations.py: s_t = [r_{t-1}, u_t, 1] is (T, B, S), S = H + I + 1; 
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from ..jit import entry, kernel
 
 
-@njit(error_model="numpy")
+@kernel
 def sweep_trial(dx, dr, own, slope, alpha, w_rec, b, steps, brainpy):
     """dx[:, b] after `steps` sweeps of (T1), in place; dx (T+1, B, H) starts at 0, dr (H,) is work.
 
@@ -35,7 +37,7 @@ def sweep_trial(dx, dr, own, slope, alpha, w_rec, b, steps, brainpy):
                     dx[t, b, j] = dr[j] * slope[t, b, j] + leak  # (T1)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@entry(parallel=True)
 def truncated_adjoints(dx, dr, own, slope, alpha, w_rec, steps, brainpy):
     """dx (T+1, B, H), zeros, becomes dL/dx_{t+1} truncated after `steps` steps; dr (B, H) is work.
 
@@ -45,7 +47,7 @@ def truncated_adjoints(dx, dr, own, slope, alpha, w_rec, steps, brainpy):
         sweep_trial(dx, dr[b], own, slope, alpha, w_rec, b, steps, brainpy)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@entry(parallel=True)
 def current_weight_grads(dv, dx, s, alpha):
     """dv[i] = sum_{t,b} alpha_i dx[t, b, i] s[t, b].  (B5-B8) One unit a thread."""
     for i in prange(dv.shape[0]):
@@ -56,7 +58,7 @@ def current_weight_grads(dv, dx, s, alpha):
                     dv[i, j] += dc * s[t, b, j]
 
 
-@njit(error_model="numpy")
+@kernel
 def trace_unit(dv, trace, signal, s, slope, alpha, i, brainpy):
     """dv[i] and what x_0[i] gets, by the traces of unit i; trace (S,) is work; slope (T+1, B, H) is f' from x_0 on."""
     one, zero, dx0 = alpha.dtype.type(1), alpha.dtype.type(0), alpha.dtype.type(0)
@@ -74,7 +76,7 @@ def trace_unit(dv, trace, signal, s, slope, alpha, i, brainpy):
     return dx0
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@entry(parallel=True)
 def eligibility_grads(dv, dx0, trace, signal, s, slope, alpha, brainpy):
     """dv (H, S) and dx0 (H,), zeros, become sums over t and b of signal (T, B, H) times trace. One unit a thread."""
     for i in prange(dv.shape[0]):

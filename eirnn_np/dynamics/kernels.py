@@ -8,13 +8,15 @@ units.
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from ..jit import entry, inlined, kernel
 
 NAMES = ("relu", "softplus", "tanh", "retanh", "sigmoid")
 RELU, SOFTPLUS, TANH, RETANH, SIGMOID = range(5)
 
 
-@njit(cache=True)
+@inlined
 def rate(activation, x):
     """r = f(x) of one unit."""
     if activation == RELU:
@@ -28,7 +30,7 @@ def rate(activation, x):
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
-@njit(cache=True)
+@inlined
 def slope(activation, r):
     """f'(x) as a function of r = f(x)."""
     if activation == RELU:
@@ -42,7 +44,7 @@ def slope(activation, r):
     return r * (1 - r)
 
 
-@njit(cache=True)
+@entry
 def velocity(g, s, r, x, k, m, c, activation):
     """g (H,) = F(x) - x = K f(x) + m x + c, s (H,) = f'(x); returns the speed |g|^2 / 2.   (D1)"""
     H = len(x)
@@ -59,7 +61,7 @@ def velocity(g, s, r, x, k, m, c, activation):
     return q
 
 
-@njit(cache=True)
+@entry
 def speed_gradient(dq, g, s, k, m):
     """dq (H,) = (J - I)^T g, with J - I = K diag(s) + diag(m).   (D2)"""
     H = len(g)
@@ -72,7 +74,7 @@ def speed_gradient(dq, g, s, k, m):
         dq[j] = s[j] * dq[j] + m[j] * g[j]  # (D2)
 
 
-@njit(cache=True)
+@kernel
 def solve_damped(step, n, dq, s, kk, k, m, damping):
     """step (H,) solves ((J - I)^T (J - I) + damping) step = -dq by Cholesky; False where that fails.   (D3)
 
@@ -107,7 +109,7 @@ def solve_damped(step, n, dq, s, kk, k, m, damping):
     return True
 
 
-@njit(cache=True)
+@kernel
 def solve_in_place(a, b):
     """b (H,) becomes a^-1 b by elimination with pivots, a (H, H) is destroyed; False where a is singular."""
     H = len(b)
@@ -140,7 +142,7 @@ def solve_in_place(a, b):
     return True
 
 
-@njit(cache=True)
+@kernel
 def descend(x, g, s, r, dq, step, trial, n, k, kk, m, c, activation, most_steps):
     """Go down the speed from x (H,), in place, by damped Gauss-Newton steps; returns (speed, steps).   (D3)
 
@@ -179,7 +181,7 @@ def descend(x, g, s, r, dq, step, trial, n, k, kk, m, c, activation, most_steps)
     return q, most_steps
 
 
-@njit(cache=True)
+@kernel
 def newton(x, q, g, s, r, step, trial, n, k, m, c, activation):
     """Newton's steps x - (J - I)^-1 (F(x) - x), as long as each brings the speed down; returns the speed.   (D4)"""
     H = len(x)
@@ -203,7 +205,7 @@ def newton(x, q, g, s, r, step, trial, n, k, m, c, activation):
     return q
 
 
-@njit(parallel=True, cache=True)
+@entry(parallel=True)
 def search(x, speeds, steps, k, kk, m, c, activation, most_steps):
     """From each start x (P, H), in place, to a minimum of the speed. Outputs: x, speeds (P,), steps (P,).
 
@@ -218,7 +220,7 @@ def search(x, speeds, steps, k, kk, m, c, activation, most_steps):
         steps[p] = taken
 
 
-@njit(parallel=True, cache=True)
+@entry(parallel=True)
 def solve_regions(x, inside, active, k, m, c):
     """The fixed point of each linear region of a ReLU network. Outputs: x (R, H), inside (R,) bool.   (D5)
 

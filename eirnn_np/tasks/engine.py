@@ -1,6 +1,6 @@
 """The engine of the compiled replay: NumPy's legacy random numbers, and with them trials of neurogym.
 
-Numba kernels and their helpers, in one file because of their cache; validates nothing. No fastmath: every operation is
+Numba kernels and their helpers; validates nothing. No fastmath: every operation is
 one that NumPy does, in NumPy's order, so that the bits agree.
 
 Shapes: B environments side by side, L steps of each, I input channels; P periods and D draws of a trial.
@@ -9,7 +9,10 @@ Shapes: B environments side by side, L steps of each, I input channels; P period
 import math
 
 import numpy as np
-from numba import njit
+
+from ..jit import entry
+
+compiled = entry(nogil=True, error_model="python")
 
 FIXED, MENU, UNIFORM, TRUNC_EXP = range(4)  # how a duration comes about
 SHOW, SHARE_U, SHARE_REST = range(3)  # how a stimulus level comes about
@@ -20,7 +23,7 @@ SHOW, SHARE_U, SHARE_REST = range(3)  # how a stimulus level comes about
 # tempering, kept (S,) the second value of the polar method where has (S,) is 1.
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def temper(words, key):
     """words[i] = the 32 bits that MT19937 gives out for key[i]."""
     for i in range(624):
@@ -31,7 +34,7 @@ def temper(words, key):
         words[i] = y ^ (y >> np.uint32(18))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _twist(words, key):
     """The next 624 words of MT19937."""
     upper, lower, matrix = np.uint32(0x80000000), np.uint32(0x7FFFFFFF), np.uint32(0x9908B0DF)
@@ -46,7 +49,7 @@ def _twist(words, key):
     temper(words, key)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _word(key, words, pos):
     if pos[0] >= 624:
         _twist(words, key)
@@ -55,19 +58,19 @@ def _word(key, words, pos):
     return np.int64(words[pos[0] - 1])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _join(high, low):
     """random_sample: 53 bits of two words."""
     return (((np.int64(high) >> 5) << 26) | (np.int64(low) >> 6)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _double(key, words, pos):
     high = _word(key, words, pos)
     return _join(high, _word(key, words, pos))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _below(key, words, pos, n):
     """randint(0, n), n <= 2**32: one word an attempt, masked, rejected above n - 1; n = 1 takes none."""
     mask = n - 1
@@ -81,7 +84,7 @@ def _below(key, words, pos, n):
     return value
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def normals(out, key, words, pos, has, kept):
     """out = legacy_gauss, one after another: Marsaglia's polar method, the second of each pair given out first."""
     i = 0
@@ -117,7 +120,7 @@ def normals(out, key, words, pos, has, kept):
 # ---- The engine ----------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _duration(key, words, pos, dt, kind, a, b, c):
     """TrialEnv.sample_time of a continuous distribution."""
     if kind == UNIFORM:
@@ -133,7 +136,7 @@ def _duration(key, words, pos, dt, kind, a, b, c):
     return whole * dt
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def run(inputs, labels, n_trials, draws, bounds, rng, task):
     """Write trial after trial into inputs (L, B, I) and labels (L, B), column b from stream b.
 

@@ -1,0 +1,146 @@
+"""How kernels are compiled: each function once, by itself, and kept on disk.
+
+Numba links the code of a function into each of its callers and optimises it again there, and a parallel loop has
+several callers of its own: half of the time of compiling went into that. Here are three kinds of function:
+
+    kernel     compiled once for its argument types; other compiled functions call it by its address
+    inlined    a few lines that become part of each caller
+    entry      what Python calls
+
+The compiled code of a caller names the kernels that it calls; they are made known to LLVM before it is loaded. A name
+contains the digest of the sources and types, so no code ever meets a kernel of another version.
+"""
+
+import functools
+import hashlib
+import inspect
+import pickle
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from llvmlite import binding as llvm
+from numba import njit, types
+from numba.core import cgutils, config
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+from numba.core.imputils import impl_ret_new_ref
+from numba.core.serialize import dumps
+from numba.core.sigutils import normalize_signature
+from numba.extending import intrinsic, register_jitable
+
+from . import cache
+
+PREFIX = "eirnn_np."  # of the names by which kernels are called
+NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # for what Python does not call
+
+inlined = register_jitable(forceinline=True, error_model="numpy", **NO_WRAPPERS)
+
+on_compile: list[Callable[[], None]] = []  # called when something is about to be compiled, each time
+
+_kernels: dict[tuple[str, str], Callable] = {}  # (module, name): what makes that kernel callable for argument types
+_callable: dict[str, tuple] = {}  # the name by which a kernel is called: (module, name, argument types)
+
+
+def entry(function=None, **options):
+    """Compile a function that Python calls; options are those of njit."""
+    if function is None:
+        return lambda function: entry(function, **options)
+    dispatcher = njit(**{"error_model": "numpy", "no_cfunc_wrapper": True, **options})(function)
+    dispatcher._cache = KernelCache(function)
+    return dispatcher
+
+
+def kernel(function):
+    """Compile a function that other compiled functions call; Python cannot. Integers reach it as int64."""
+    place = Path(function.__code__.co_filename).parent
+    dispatcher = njit(error_model="numpy", **NO_WRAPPERS)(function)
+    dispatcher._cache = KernelCache(function)
+    key = function.__module__, function.__qualname__
+
+    def provide(arguments):
+        """Compile or load the kernel for these types; its name and return type."""
+        dispatcher.compile(arguments)
+        result = dispatcher.overloads[arguments]
+        digest = hashlib.sha256(repr((cache.stamp(place), arguments)).encode()).hexdigest()[:16]
+        name = f"{PREFIX}{function.__module__}.{function.__qualname__}.{digest}"
+        if name not in _callable:
+            llvm.add_symbol(name, result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
+            _callable[name] = (*key, arguments)
+        return name, result.signature.return_type
+
+    def definition(typingctx, *arguments):
+        name, returned = provide(tuple(map(_plain, arguments)))
+
+        def codegen(context, builder, sig, values):
+            kind = context.call_conv.get_function_type(sig.return_type, sig.args)
+            callee = cgutils.get_or_insert_function(builder.module, kind, name)
+            status, result = context.call_conv.call_function(builder, callee, sig.return_type, sig.args, values)
+            with cgutils.if_unlikely(builder, status.is_error):
+                context.call_conv.return_status_propagate(builder, status)
+            return impl_ret_new_ref(context, builder, sig.return_type, result)
+
+        return returned(*map(_plain, arguments)), codegen
+
+    context = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    named = inspect.signature(function)
+    named = named.replace(parameters=[context, *named.parameters.values()])
+    functools.update_wrapper(definition, function).__dict__.update(__signature__=named)
+    _kernels[key] = provide
+    return intrinsic(definition)
+
+
+def _plain(kind):
+    """The type in which an argument is passed: no literals, and int64 for all integers, so that there is one code."""
+    kind = types.unliteral(kind)
+    return types.int64 if isinstance(kind, types.Integer) else kind
+
+
+class KernelCache(_Cache):
+    """The cache of a dispatcher, in files of cache.py."""
+
+    def __init__(self, function):
+        self._function, self._source = function, Path(function.__code__.co_filename)
+        self._stamp = cache.stamp(self._source.parent)
+
+    def load_overload(self, sig, target_context):
+        """What was kept for these types, with all kernels that it calls; or None."""
+        target_context.refresh()
+        path = self._path(sig, target_context.codegen())
+        stored = cache.read(path, self._stamp) if path else None
+        if stored is None:
+            for tell in on_compile:
+                tell()
+            return None
+        called, reduced = pickle.loads(stored)
+        for module, name, arguments in called:
+            import_module(module)
+            _kernels[module, name](arguments)
+        return CompileResult._rebuild(target_context, *reduced)
+
+    def save_overload(self, sig, result):
+        """Keep a result of the compiler."""
+        path = self._path(sig, result.codegen)
+        if path:
+            called = [_callable[f.name] for f in result.library._final_module.functions if f.name in _callable]
+            cache.write(path, self._stamp, dumps((called, result._reduce())))
+
+    def _path(self, sig, codegen):
+        """The file for these types, this CPU and this Python; None where none can be kept."""
+        place = cache.folder(self._source.parent) if self._stamp else None
+        if place is None:
+            return None
+        options = str([config.OPT, config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.BOUNDSCHECK])
+        key = repr((normalize_signature(sig)[0], codegen.magic_tuple(), sys.implementation.cache_tag, options))
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        return place / f"{self._source.stem}.{self._function.__qualname__}-{digest}.kernel"
+
+    @property
+    def cache_path(self):
+        return str(cache.folder(self._source.parent))
+
+    def enable(self):
+        """Always on, as a cache that does not fit is none."""
+
+    disable = flush = enable

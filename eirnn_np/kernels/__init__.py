@@ -1,0 +1,35 @@
+"""Numba kernels of one training step: noise, forward, loss, backward, Adam.
+
+Takes arrays and scalars that the caller has validated. Every result is a pure
+function to the bit of its inputs: on any CPU, for any number of threads. So there is no fastmath, no BLAS, no libm;
+sums have one fixed order, and products add over k in order by explicit fused multiply-adds.
+
+Shapes: T time steps, B trials, I inputs, H units, E excitatory units (the read-out sees units 0..E-1), O outputs.
+The batch is cut into C chunks of at most N trials (a function of B and H alone); a chunk runs all of forward, loss and
+backward alone. In a chunk, row s (0..T) of trial b is
+    rows_s = [r_s, u_{s+1}, 1]         (H + I + 1)      errs_s = [dx_{s+1}, dz_s]       (H + O)
+so that three products are the whole of the work:
+    rows_s @ wf      = [a c_{s+1}, z_s]                 wf  (H+I+1, H+O)
+    errs_s @ wb      = dr_s                             wb  (H+O, H)
+    sum errs^T rows  = [dW_rec dW_in db; dW_out . db_out]   (without a)
+Arrays are padded with zeros to whole vectors of 64 bytes.
+
+From the ground up: arrays (what they pass to one another), tile (the micro-kernel), normals (noise), losses,
+optimisers, units (weights packed, gradients gathered), chunks (forward, loss, backward), steps (what runs in parallel,
+in which order). jit.py says how they are compiled; they import nothing else of the package.
+"""
+
+from .arrays import BLOCK, BRAINPY, SONG, Batch, Draw, Network, Outputs, Update, Workspace
+from .chunks import chunk
+from .losses import cross_entropy, exp_, log_
+from .normals import noise_fill, normal_rows
+from .optimisers import adam, adam_coefficients, adam_units, sgd
+from .steps import chunk_count, is_clean, step
+from .tile import panel, product, registers
+from .units import gather_units, pack_units
+
+__all__ = [
+    "BLOCK", "BRAINPY", "SONG", "Batch", "Draw", "Network", "Outputs", "Update", "Workspace", "adam",
+    "adam_coefficients", "adam_units", "chunk", "chunk_count", "cross_entropy", "exp_", "gather_units", "is_clean",
+    "log_", "noise_fill", "normal_rows", "pack_units", "panel", "product", "registers", "sgd", "step",
+]  # fmt: skip

@@ -1,0 +1,146 @@
+"""The micro-kernel: the one place where LLVM IR is written, and the matrix product on top of it."""
+
+import numpy as np
+from llvmlite import binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from ..jit import inlined, kernel
+
+# What holds a vector of 64 bytes on the CPU that is compiled for, and the tile, rows x vectors, whose sums the
+# registers hold beside a row of b and an element of a. A tile that spills does a third of the work; one with fewer than
+# 8 sums in flight waits for the latency of the FMA.
+TILES = {
+    "zmm": (4, 4),  # AVX-512: 32 registers of 64 bytes; 16 sums, 4 of b
+    "ymm": (6, 1),  # AVX2: 16 of 32; 12 sums, 2 of b
+    "xmm": (2, 1),  # SSE: 16 of 16; 8 sums, 4 of b
+    "": (4, 1),  # NEON and others: 32 of 16; 16 sums, 4 of b
+}
+
+
+def registers(*target):
+    """The registers in which LLVM holds 64 bytes of float32: a key of TILES.
+
+    Of the CPU that Numba compiles for, or of a target triple, CPU and features as LLVM names them.
+    """
+    triple, cpu, features = target or cpu_target.target_context.codegen().magic_tuple()
+    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    vector = "<16 x float>"
+    lines = f"%a = load {vector}, {vector}* %p\n %b = fadd {vector} %a, %a\n store {vector} %b, {vector}* %p\n ret void"
+    code = machine.emit_assembly(llvm.parse_assembly(f"define void @probe({vector}* %p) {{\n {lines}\n}}"))
+    return next((name for name in TILES if name in code), "")
+
+
+# Part of no result's bytes. The cache is keyed by the CPU and its features: no kernel of another shape is ever loaded.
+ROWS, VECS = TILES[registers()]
+DEPTH = 512 // VECS  # rows of a panel that the first-level cache holds: 32 KB
+
+
+@intrinsic
+def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs):
+    """c[i, v] += sum_k a[i, k] b[k, v], k = 0 .. n-1 in order, by FMA.
+
+    i < rows, at most ROWS; v runs over vecs vectors of 64 bytes, at most VECS: a loop for each shape, so that its tile
+    lives in registers. Addresses are counted in elements: c0 + i ldc + v, a0 + i lda + k ska, b0 + k ldb + v. LLVM
+    splits the vectors where the machine has narrower ones; the order of the sums, so each bit of the result, stays.
+    """
+    i64 = types.int64
+    sig = types.void(c, i64, i64, a, i64, i64, i64, b, i64, i64, i64, i64, i64)
+
+    def codegen(context, bld, sig, args):
+        c, a, b = (context.make_array(sig.args[q])(context, bld, args[q]).data for q in (0, 3, 7))
+        c0, ldc, a0, lda, ska, b0, ldb, n, rows, vecs = (args[q] for q in (1, 2, 4, 5, 6, 8, 9, 10, 11, 12))
+        size = sig.args[0].dtype.bitwidth // 8
+        lanes, scalar = 64 // size, context.get_data_type(sig.args[0].dtype)
+        vec, int32, int64 = ir.VectorType(scalar, lanes), ir.IntType(32), ir.IntType(64)
+        name = f"llvm.fma.v{lanes}f{8 * size}"
+        fma = bld.module.globals.get(name) or ir.Function(bld.module, ir.FunctionType(vec, [vec] * 3), name)
+        undef, zeros = ir.Constant(vec, ir.Undefined), ir.Constant(ir.VectorType(int32, lanes), [0] * lanes)
+
+        def pointer(base, offset, v):
+            return bld.bitcast(bld.gep(base, [bld.add(offset, int64(v * lanes))]), vec.as_pointer())
+
+        def loop(nrow, nvec, done):
+            cells = [(i, v) for i in range(nrow) for v in range(nvec)]
+            crow = [bld.add(c0, bld.mul(int64(i), ldc)) for i in range(nrow)]
+            arow = [bld.gep(a, [bld.add(a0, bld.mul(int64(i), lda))]) for i in range(nrow)]
+            start = [bld.load(pointer(c, crow[i], v), align=size) for i, v in cells]
+            before, head, body, end = bld.block, *(bld.append_basic_block("tile." + s) for s in ("head", "body", "end"))
+            bld.branch(head)
+            bld.position_at_end(head)
+            k = bld.phi(int64)
+            k.add_incoming(int64(0), before)
+            acc = [bld.phi(vec) for _ in cells]
+            for phi, value in zip(acc, start):
+                phi.add_incoming(value, before)
+            bld.cbranch(bld.icmp_signed("<", k, n), body, end)
+
+            bld.position_at_end(body)
+            offset = bld.add(b0, bld.mul(k, ldb))
+            w = [bld.load(pointer(b, offset, v), align=size) for v in range(nvec)]
+            ka = bld.mul(k, ska)
+            splat = [
+                bld.shuffle_vector(bld.insert_element(undef, bld.load(bld.gep(row, [ka])), int32(0)), undef, zeros)
+                for row in arow
+            ]
+            for phi, (i, v) in zip(acc, cells):
+                phi.add_incoming(bld.call(fma, [splat[i], w[v], phi]), body)
+            k.add_incoming(bld.add(k, int64(1)), body)
+            bld.branch(head)
+
+            bld.position_at_end(end)
+            for phi, (i, v) in zip(acc, cells):
+                bld.store(phi, pointer(c, crow[i], v), align=size)
+            bld.branch(done)
+
+        done = bld.append_basic_block("tile.done")
+        shape = bld.switch(bld.add(bld.mul(rows, int64(VECS + 1)), vecs), done)
+        for nrow in range(1, ROWS + 1):
+            for nvec in range(1, VECS + 1):
+                block = bld.append_basic_block(f"tile.{nrow}x{nvec}")
+                shape.add_case(int64(nrow * (VECS + 1) + nvec), block)
+                bld.position_at_end(block)
+                loop(nrow, nvec, done)
+        bld.position_at_end(done)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@inlined
+def share(n, most):
+    """The first of the fewest parts, as equal as can be, none above `most`, that make up n: of 8 by at most 6, 4."""
+    parts = (n + most - 1) // most
+    return (n + parts - 1) // parts
+
+
+@inlined
+def panel(vecs):
+    """Width of the next panel when vecs vectors are left."""
+    return share(vecs, VECS)
+
+
+@kernel
+def product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
+    """c (m, vecs) += a (m, n) b (n, vecs), addressed as in tile.
+
+    ldb = 0 says that b is packed: panel after panel, each (n, width). A panel is taken DEPTH rows at a time, so that
+    all rows of c find it in the first-level cache.
+    """
+    lanes = 64 // c.itemsize
+    blocks = (n + DEPTH - 1) // DEPTH
+    while vecs > 0:
+        v = panel(vecs)
+        ld = ldb if ldb else v * lanes
+        for q in range(blocks):
+            k = q * n // blocks
+            part, ak, bk, i = (q + 1) * n // blocks - k, a0 + k * ska, b0 + k * ld, np.int64(0)
+            while i < m:
+                rows = share(m - i, ROWS)
+                tile(c, c0 + i * ldc, ldc, a, ak + i * lda, lda, ska, b, bk, ld, part, rows, v)
+                i += rows
+        c0 += v * lanes
+        b0 += v * lanes if ldb else v * lanes * n
+        vecs -= v
