@@ -15,6 +15,7 @@ from .parser import Command, Parser
 # Module (a hyphen for an underscore): what it does. In the order of --help.
 COMMANDS = {
     "train": "Train a network on a task, evaluate it, draw it, and leave a run folder.",
+    "sweep": "Train many networks: seeds and grids of options, on all cores or on a cluster; a table and figures.",
     "evaluate": "Evaluate a trained run on new trials and rewrite its evaluation.json.",
     "figures": "Draw the figures of a trained run again.",
     "report": "Write one HTML page of a trained run: settings, results, figures; opens offline.",

@@ -20,7 +20,8 @@ class _Given(argparse.Action):
         namespace.spelled = {**getattr(namespace, "spelled", {}), self.dest: self.option_strings[-1]}
 
 
-def add_arguments(parser):
+def add_options(parser, seed=True):
+    """What a run is made of, as options: those of `train`, which `sweep` shares."""
     from ..algorithms import ALGORITHMS
     from ..config import DYNAMICS, ModelConfig
     from ..runs import Settings
@@ -44,7 +45,8 @@ def add_arguments(parser):
     option(training, "--lr", Settings, "Adam's learning rate", type=float, metavar="LR")
     option(training, "--algorithm", Settings, f"{', '.join(ALGORITHMS)}", choices=ALGORITHMS, metavar="NAME")
     option(training, "--truncation", Settings, "time steps that tbptt reaches back", type=int, metavar="K")
-    option(training, "--seed", Settings, "of parameters, noise and task", type=int)
+    if seed:
+        option(training, "--seed", Settings, "of parameters, noise and task", type=int)
     option(training, "--dtype", Settings, "float32 or float64", choices=("float32", "float64"), metavar="TYPE")
     option(training, "--threads", Settings, "(default: all cores); bptt gives the same bits for any", type=int,
            metavar="N")  # fmt: skip
@@ -55,13 +57,18 @@ def add_arguments(parser):
     option(task, "--source", Settings, f"of batches: {', '.join(SOURCES)}; same numbers", choices=SOURCES,
            metavar="NAME")  # fmt: skip
     output = parser.add_argument_group("output")
-    output.add_argument("--out", metavar="DIR", help="run folder (default: the next free runs/run-NNN)")
-    output.add_argument("--resume", metavar="RUN", help="go on with this run where its last checkpoint stands; of the "
-                        "other options, --steps, --threads and those below may differ")  # fmt: skip
     option(output, "--print-every", Settings, "steps between two lines of loss", type=int, metavar="N")
     option(output, "--checkpoint-every", Settings, "steps between two checkpoints", type=int, metavar="N")
     option(output, "--trials", Settings, "trials of the evaluation", type=int, metavar="N")
     output.add_argument("--no-figures", action="store_true", help="draw nothing")
+    return output
+
+
+def add_arguments(parser):
+    output = add_options(parser)
+    output.add_argument("--out", metavar="DIR", help="run folder (default: the next free runs/run-NNN)")
+    output.add_argument("--resume", metavar="RUN", help="go on with this run where its last checkpoint stands; of the "
+                        "other options, --steps, --threads and those of output may differ")  # fmt: skip
 
 
 def run(arguments):

@@ -38,7 +38,7 @@ class SettingError(ValueError):
         self.name, self.text = name, text
 
 
-def run(settings=None, out=None, figures=True, report=print, **network):
+def run(settings=None, out=None, figures=True, report=print, on_step=None, **network):
     """Start a run in a new folder: train, evaluate, draw, and leave all that it takes to repeat it or to go on.
 
     `resume` goes on with such a folder; `train` is the loop alone, on a trainer and batches of yours.
@@ -53,6 +53,9 @@ def run(settings=None, out=None, figures=True, report=print, **network):
         Draw them at the end.
     report : callable
         Takes a line.
+    on_step : callable, optional
+        Called as ``on_step(k, loss)`` after each step, in place of the progress bar. A `Stopped` that it raises ends
+        the run as Ctrl-C does, with a checkpoint.
     **network
         Fields of ModelConfig; n_in and n_out are the task's, and dt serves both.
 
@@ -87,11 +90,11 @@ def run(settings=None, out=None, figures=True, report=print, **network):
             f"{settings.algorithm}, {settings.dtype}, "
             f"{trainer.threads} thread{'s' * (trainer.threads > 1)}, seed {settings.seed}"
         )
-        _finish(trainer, array("d"), batches, settings, folder, figures, report, signals, started)
+        _finish(trainer, array("d"), batches, settings, folder, figures, report, signals, started, on_step)
     return folder
 
 
-def resume(folder, figures=True, report=print, **options):
+def resume(folder, figures=True, report=print, on_step=None, **options):
     """Go on with the run of a folder where its last checkpoint stands; it ends as if it had never stopped, to the bit.
 
     Parameters
@@ -102,6 +105,8 @@ def resume(folder, figures=True, report=print, **options):
         Draw them at the end.
     report : callable
         Takes a line.
+    on_step : callable, optional
+        As for `run`.
     **options
         Fields of Settings or ModelConfig. `steps`, `threads`, `print_every`, `trials` and `checkpoint_every` may
         differ from before; any other must be as the run has it.
@@ -143,7 +148,8 @@ def resume(folder, figures=True, report=print, **options):
         if trainer.k < settings.steps:
             batches = stack.enter_context(_batches(settings, trainer.k))
         report(f"{folder}: going on from step {trainer.k} of {settings.steps}")
-        _finish(trainer, array("d", saved.losses), batches, settings, folder, figures, report, signals, started)
+        _finish(trainer, array("d", saved.losses), batches, settings, folder, figures, report, signals, started,
+                on_step)  # fmt: skip
     return folder
 
 
@@ -202,7 +208,7 @@ def _batches(settings, start):
         getattr(batches, "close", lambda: None)()
 
 
-def _finish(trainer, losses, batches, settings, folder, figures, report, signals, started):
+def _finish(trainer, losses, batches, settings, folder, figures, report, signals, started, on_step):
     """All that is left of a run: the steps after len(losses), the evaluation, the figures."""
     config, params = trainer.config, trainer.params
     seconds = {"batches": 0.0, "training": 0.0}
@@ -212,7 +218,7 @@ def _finish(trainer, losses, batches, settings, folder, figures, report, signals
         trainer.compile(settings.seq_len, settings.batch_size)
         start_up = time.perf_counter() - started
         if trainer.k < settings.steps:
-            seconds = _training_loop(trainer, losses, batches, settings, folder, report, signals)
+            seconds = _training_loop(trainer, losses, batches, settings, folder, report, signals, on_step)
         write_losses(folder, losses)
         save_params(folder / "params.safetensors", config, params)
         start = time.perf_counter()
@@ -247,15 +253,15 @@ def _write_errors(folder):
         ) from None
 
 
-def _training_loop(trainer, losses, batches, settings, folder, report, signals):
+def _training_loop(trainer, losses, batches, settings, folder, report, signals, told):
     """The loop with its progress bar and checkpoints; appends to `losses` and returns the seconds it took.
 
     When it is cut short loss.csv is written too, and a checkpoint unless training diverged.
     """
     from tqdm import tqdm
 
-    bar = tqdm(total=settings.steps, initial=len(losses), unit="step", disable=not sys.stderr.isatty(), leave=False,
-               file=sys.stderr)  # fmt: skip
+    bar = tqdm(total=settings.steps, initial=len(losses), unit="step", leave=False, file=sys.stderr,
+               disable=told is not None or not sys.stderr.isatty())  # fmt: skip
 
     def on_step(_, loss):
         losses.append(loss)
@@ -270,6 +276,8 @@ def _training_loop(trainer, losses, batches, settings, folder, report, signals):
         if k % settings.checkpoint_every == 0 or k == settings.steps:
             _checkpoint(folder, trainer, losses, settings)
         signals.check()
+        if told is not None:
+            told(k, loss)
 
     try:
         with bar:

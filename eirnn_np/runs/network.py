@@ -1,0 +1,218 @@
+"""One network of a sweep: trained, or gone on with, in its own run folder, and told of in one row.
+
+This is what a worker does, wherever it is. Where it does not see the folder of the sweep it works in one of its own,
+and the files travel: those that there are with the job, those that there will be with what it returns.
+"""
+
+import contextlib
+import csv
+import errno
+import importlib
+import json
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from .. import tasks
+from ..checkpoint import CHECKPOINT, PREVIOUS
+from ..files import unsynced
+from ..threads import limited
+from ..trainer import RunError
+from . import cluster, crew
+from .plan import split
+from .signals import Stopped
+from .training import resume, run
+
+PLAN = "sweep.json"
+STOP = ".stop"  # in the folder of a sweep: the session that is to stop
+LOOK = 0.5  # s between two looks whether a network is to stop
+DONE, DIVERGED, FAILED, STOPPED = "done", "diverged", "failed", "stopped"
+# Of no use without room, rights or a file system that can be written to; nor is anything else that the sweep could do.
+FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+BUSY = 20.0  # s to wait for the process that had a run before and is on its way out
+FINAL = 200  # steps whose mean is the final loss
+# Columns of a row that follow from the files of a run.
+MEASURES = ("steps", "final_loss", "accuracy", "accuracy_low", "accuracy_high", "accuracy_in_stream", "steps_right",
+            "no_choice", "constant", "ideal_observer", "best", "best_step", "steps_to_criterion",
+            "trials_to_criterion")  # fmt: skip
+_NAMES = ("config.json", "params.safetensors", CHECKPOINT, PREVIOUS, "loss.csv", "evaluation.json")
+
+
+def final_loss(losses):
+    """Mean loss over the last 200 steps, or the last tenth of a shorter training."""
+    return float(np.mean(losses[-min(FINAL, max(1, len(losses) // 10)) :]))
+
+
+def measures(folder):
+    """The columns of a row that a run folder can fill, as far as it can."""
+    found: dict = {}
+    folder = Path(folder)
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        with (folder / "loss.csv").open(newline="") as file:
+            losses = np.array([float(row[1]) for row in list(csv.reader(file))[1:]])
+        found["steps"] = len(losses)
+        if len(losses):
+            found["final_loss"] = final_loss(losses)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        result = json.loads((folder / "evaluation.json").read_text())
+        overall = result["performance"]
+        found["accuracy"] = overall["accuracy"]
+        found["accuracy_low"], found["accuracy_high"] = overall["interval_95"]
+        found["accuracy_in_stream"] = result["performance_in_stream"]["accuracy"]
+        found["steps_right"], found["no_choice"] = overall["steps_right"]["share"], overall["no_choice"]
+        found["constant"] = overall["constant"]["accuracy"]
+        found["ideal_observer"] = (result.get("ideal_observer") or {}).get("accuracy")
+        found |= result.get("criterion") or {}
+    return {name: found[name] for name in MEASURES if found.get(name) is not None}
+
+
+def train_network(sweep, network, session, files=None):
+    """Train one network of a sweep, or go on with it. Never raises: what happens is part of what it returns.
+
+    Parameters
+    ----------
+    sweep : str
+        Folder of the sweep, as the machine that asks sees it.
+    network : Network
+    session : {"id", "session"}
+        What tells the sweep's folder from another of the same name, and this session of it from others.
+    files : {name: bytes}, optional
+        What there is of the run, for a worker that does not see the folder.
+
+    Returns
+    -------
+    dict
+        status, reason, `measures`, seconds, host; ``ticks``, the steps that were taken here; ``again``, whether another
+        try could help; ``fatal``, whether nothing more can be written; ``files``, where they travel.
+    """
+    started = time.perf_counter()
+    result: dict = {"host": platform.node(), "reason": "", "again": False, "fatal": False, "files": None}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(unsynced())  # the machine that asks syncs them together
+        here = sees(sweep, session)
+        if here:
+            folder, stop = Path(sweep) / "runs" / network.name, Path(sweep) / STOP
+        else:
+            folder, stop = Path(stack.enter_context(tempfile.TemporaryDirectory())) / network.name, None
+            folder.mkdir()
+            for name, content in (files or {}).items():
+                (folder / name).write_bytes(content)
+        tick = _Tick(stop, session)
+        try:
+            _train(folder, network.options, tick)
+            result["status"] = DONE
+        except Stopped:
+            result["status"] = STOPPED
+        except RunError as error:
+            diverged = "training diverged" in str(error)
+            result |= {"status": DIVERGED if diverged else FAILED, "reason": str(error), "again": not diverged}
+            result["fatal"] = getattr(error.__context__, "errno", None) in FATAL
+        except ValueError as error:
+            result |= {"status": FAILED, "reason": str(error)}
+        except Exception as error:  # a task may raise anything
+            result |= {"status": FAILED, "reason": f"{type(error).__name__}: {error}", "again": True}
+        result["reason"] = " ".join(result["reason"].split())
+        result["measures"] = measures(folder)
+        if not here:
+            result["files"] = contents(folder)
+    result["ticks"] = tick.end()
+    result["seconds"] = time.perf_counter() - started
+    return result
+
+
+def contents(folder):
+    """{name: bytes} of a run, for a worker that does not see its folder; None if there is nothing."""
+    found = {}
+    for path in Path(folder).iterdir() if Path(folder).is_dir() else ():
+        if path.is_file() and not path.name.startswith("."):
+            found[path.name] = path.read_bytes()
+    return found or None
+
+
+def sees(sweep, session):
+    """Is the folder of the sweep the same one here?"""
+    try:
+        return json.loads((Path(sweep) / PLAN).read_text())["id"] == session["id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def warm(dtypes):
+    """What a worker does at its start: load what every network needs, before the first is asked for."""
+    from ..config import ModelConfig
+    from ..params import init_params
+    from ..trainer import Trainer
+
+    config = ModelConfig(n_hidden=5)
+    for dtype in dtypes:
+        Trainer(config, init_params(config, 0, dtype), threads=1).compile(2, 1)
+    with tasks.quiet():
+        importlib.import_module("neurogym")
+
+
+def _train(folder, options, tick):
+    """`run` or `resume`, on one thread unless told otherwise, and nothing printed."""
+    settings, network = split(options)
+    begun = (folder / CHECKPOINT).exists() or (folder / PREVIOUS).exists()
+    end = time.monotonic() + BUSY
+    with limited(settings.threads or 1):
+        while True:
+            try:
+                if begun:
+                    resume(folder, False, _silent, tick)
+                else:
+                    run(settings, folder, False, _silent, tick, **network)
+                return
+            except RunError as error:
+                if "another process" in str(error) and time.monotonic() < end:
+                    time.sleep(0.2)  # one that was killed is on its way out
+                elif begun and ("cannot go on" in str(error) or "holds no run" in str(error)):
+                    _remove(folder)  # power failed while it was written: the same run from its first step
+                    begun = False
+                else:
+                    raise
+
+
+def _remove(folder):
+    for name in _NAMES:
+        with contextlib.suppress(OSError):
+            os.unlink(folder / name)
+
+
+def _silent(_):
+    pass
+
+
+class _Tick:
+    """Called after each step: counts it, and raises Stopped where the sweep is to stop."""
+
+    def __init__(self, stop, session):
+        self._stop, self._session, self._next, self._count = stop, session["session"], 0.0, 0
+        self._cluster = cluster.task()
+
+    def __call__(self, k, loss):
+        self._count += 1
+        crew.tick()
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + LOOK
+            if self._stop is not None and _read(self._stop) == self._session:
+                raise Stopped("stopped")
+        if self._cluster is not None:
+            self._cluster.tick(now)
+
+    def end(self):
+        if self._cluster is not None:
+            self._cluster.end()
+        return self._count
+
+
+def _read(path):
+    try:
+        return path.read_text()
+    except OSError:
+        return None

@@ -1,0 +1,5 @@
+"""Pictures of a sweep."""
+
+
+def draw_sweep(folder, plan):
+    """Draw."""

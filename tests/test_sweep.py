@@ -1,0 +1,313 @@
+"""Sweeps: every network is the run that `train` would make of its options, whoever trains it and whatever happens."""
+
+import csv
+import json
+import math
+import shutil
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+import pytest
+
+import eirnn_np as ei
+from eirnn_np.cli import main
+from eirnn_np.runs import Plan, network
+from eirnn_np.runs.plan import parse_grid, parse_seeds, seeds_text
+
+SMALL = {"steps": 30, "batch_size": 3, "seq_len": 20, "trials": 30, "checkpoint_every": 20}
+GRID = {"lr": [0.001, 0.01]}
+SEEDS = [4, 7, 11]
+
+
+class Here(Executor):
+    """Does what it is asked in this process, at once."""
+
+    def submit(self, function, /, *args, **kwargs):
+        future = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def sweep(folder, **changes):
+    how = {"seeds": SEEDS, "grid": GRID, "executor": Here(), "report": lambda line: None, "n_hidden": 7, **changes}
+    settings = how.pop("settings", SMALL)
+    return ei.sweep(ei.Settings(**settings), folder, **how)
+
+
+def files(folder):
+    """{name: bytes} of the run folders of a sweep."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted((folder / "runs").rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A sweep that nothing happened to."""
+    folder = tmp_path_factory.mktemp("sweeps") / "whole"
+    sweep(folder)
+    return folder
+
+
+def test_each_network_is_the_run_that_train_makes_of_its_options(whole, tmp_path):
+    alone = tmp_path / "alone"
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+    assert (
+        main(["train", "-q", *options, "--hidden=7", "--lr=0.01", "--seed=7", "--no-figures", "--out", str(alone)]) == 0
+    )
+    found = {p.name: p.read_bytes() for p in (whole / "runs" / "lr=0.01__seed=7").iterdir()}
+    assert found == {p.name: p.read_bytes() for p in alone.iterdir()}
+    assert {"config.json", "params.safetensors", "checkpoint.safetensors", "loss.csv", "evaluation.json"} <= set(found)
+
+
+def test_the_table_says_what_the_runs_say(whole):
+    table = ei.read_sweep(whole)
+    assert table["run"].tolist() == [f"lr={lr}__seed={seed}" for lr in GRID["lr"] for seed in SEEDS]
+    assert table["seed"].tolist() == SEEDS * 2
+    assert table["seed"].dtype == table["steps"].dtype == np.int64
+    assert table["lr"].tolist() == [0.001] * 3 + [0.01] * 3
+    assert set(table["status"]) == {"done"}
+    for k, name in enumerate(table["run"]):
+        run = whole / "runs" / name
+        with (run / "loss.csv").open() as file:
+            losses = [float(row["loss"]) for row in csv.DictReader(file)]
+        assert table["steps"][k] == len(losses) == SMALL["steps"]
+        assert math.isclose(table["final_loss"][k], sum(losses[-3:]) / 3, rel_tol=1e-14)
+        said = json.loads((run / "evaluation.json").read_text())
+        assert table["accuracy"][k] == said["performance"]["n_correct"] / SMALL["trials"]
+        assert [table["accuracy_low"][k], table["accuracy_high"][k]] == said["performance"]["interval_95"]
+        assert table["accuracy_in_stream"][k] == said["performance_in_stream"]["accuracy"]
+    assert np.isnan(table["trials_to_criterion"]).all()
+    assert (table["attempts"] == 1).all()
+    assert (table["seconds"] > 0).all()
+
+
+def test_sweep_json_is_the_plan(whole):
+    content = json.loads((whole / "sweep.json").read_text())
+    assert content["networks"] == 6
+    assert (content["grid"], content["seeds"]) == (GRID, "4,7,11")
+    assert content["base"] == {**SMALL, "n_hidden": 7}
+    assert content["versions"]["eirnn-np"]
+
+
+def test_processes_of_its_own_give_the_same_bytes_and_the_lines_say_how_it_goes(whole, tmp_path):
+    lines = []
+    table = sweep(tmp_path / "s", executor=None, workers=2, report=lines.append)
+    assert files(tmp_path / "s") == files(whole)
+    assert table["run"].tolist() == ei.read_sweep(whole)["run"].tolist()  # in the order of the grid again
+    assert sum("/6 lr=" in line for line in lines) == 6
+    assert any("6 of 6 networks are done" in line for line in lines)
+
+
+def test_a_network_that_diverges_is_a_row_and_is_not_tried_again(tmp_path):
+    table = sweep(tmp_path / "s", seeds=[1, 2], grid={"lr": [0.001, 1e30]})
+    assert table["status"].tolist() == ["done", "done", "diverged", "diverged"]
+    assert table["attempts"].tolist() == [1, 1, 1, 1]
+    assert all("training diverged" in reason for reason in table["reason"][2:])
+    assert np.isnan(table["accuracy"][2:]).all()
+    assert (table["steps"][2:] < SMALL["steps"]).all()
+    again = ei.resume_sweep(tmp_path / "s", executor=Here(), report=lambda line: None)
+    assert again["seconds"].tolist() == table["seconds"].tolist()  # nothing was done
+
+
+class Dies(Here):
+    """A worker that is killed the first `times` that it gets the network `name`, after it has begun."""
+
+    def __init__(self, name, times):
+        self.name, self.times = name, times
+
+    def submit(self, function, /, *args, **kwargs):
+        if args[1].name == self.name and self.times:
+            self.times -= 1
+            future = Future()
+            future.set_exception(BrokenProcessPool("killed"))
+            return future
+        return super().submit(function, *args, **kwargs)
+
+
+def test_a_worker_that_dies_takes_no_network_with_it(whole, tmp_path):
+    table = sweep(tmp_path / "s", executor=Dies("lr=0.001__seed=7", 1))
+    assert files(tmp_path / "s") == files(whole)
+    assert table["attempts"].tolist() == [1, 2, 1, 1, 1, 1]
+    assert set(table["status"]) == {"done"}
+
+
+def test_a_network_whose_workers_all_die_is_a_row_and_the_next_session_tries_it_again(whole, tmp_path):
+    said = []
+    table = sweep(tmp_path / "s", executor=Dies("lr=0.01__seed=4", 99), retries=2, report=said.append)
+    assert table["status"].tolist() == ["done"] * 3 + ["failed"] + ["done"] * 2
+    assert (table["attempts"][3], table["reason"][3]) == (3, "its worker died (killed, or out of memory)")
+    assert "1 failed" in said[-2]
+    table = ei.resume_sweep(tmp_path / "s", executor=Here(), report=said.append)
+    assert set(table["status"]) == {"done"}
+    assert files(tmp_path / "s") == files(whole)
+
+
+def test_it_goes_on_after_a_kill_at_any_place(whole, tmp_path):
+    """A line cut short, a network without its row, one that was stopped half way, one that had only its folder."""
+    folder = tmp_path / "s"
+    shutil.copytree(whole, folder)
+    lines = (folder / "results.csv").read_text().splitlines(keepends=True)
+    (folder / "results.csv").write_text("".join(lines[:3]) + lines[3][:40])
+    runs = folder / "runs"
+    half = runs / "lr=0.01__seed=4"
+    shutil.rmtree(half)
+    ticks = []
+
+    def stop(k, loss):
+        ticks.append(k)
+        if k == 23:
+            raise ei.runs.Stopped("now")
+
+    with pytest.raises(ei.runs.Stopped):
+        ei.run(
+            ei.Settings(**SMALL, lr=0.01, seed=4),
+            half,
+            figures=False,
+            report=lambda line: None,
+            on_step=stop,
+            n_hidden=7,
+        )
+    assert ticks == list(range(1, 24))
+    shutil.rmtree(runs / "lr=0.01__seed=7")
+    (runs / "lr=0.01__seed=7").mkdir()
+    shutil.rmtree(runs / "lr=0.01__seed=11")
+    before = ei.read_sweep(folder)
+    assert len(before["run"]) == 2
+    table = ei.resume_sweep(folder, executor=Here(), report=lambda line: None)
+    assert table["run"].tolist() == ei.read_sweep(whole)["run"].tolist()
+    expected, found = files(whole), files(folder)
+    # The one that was stopped has a previous checkpoint from where it was stopped.
+    assert {n: b for n, b in found.items() if "previous" not in n} == {
+        n: b for n, b in expected.items() if "previous" not in n
+    }
+
+
+def test_a_run_whose_files_are_lost_beyond_repair_is_made_anew(whole, tmp_path):
+    folder = tmp_path / "s"
+    shutil.copytree(whole, folder)
+    (folder / "results.csv").unlink()
+    for name in ("checkpoint.safetensors", "checkpoint.previous.safetensors"):
+        (folder / "runs" / "lr=0.01__seed=4" / name).write_bytes(b"")
+    ei.resume_sweep(folder, executor=Here(), report=lambda line: None)
+    assert files(folder) == files(whole)
+
+
+def test_results_travel_back_where_the_folder_is_not_seen(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(network, "sees", lambda *_: False)
+    table = sweep(tmp_path / "s")
+    assert set(table["status"]) == {"done"}
+    assert files(tmp_path / "s") == files(whole)
+
+
+def test_stopped_it_keeps_what_there_is_and_goes_on(whole, tmp_path, monkeypatch):
+    """The session's stop file, as a worker of any executor sees it."""
+    folder, real, seen = tmp_path / "s", network.train_network, []
+
+    def train(sweep, each, session, given=None):
+        seen.append(each.name)
+        if len(seen) == 3:
+            (folder / ".stop").write_text(session["session"])
+        return real(sweep, each, session, given)
+
+    monkeypatch.setattr(network, "train_network", train)
+    with pytest.raises(ei.RunError, match=r"2 of 6 networks are done; eirnn-np sweep --resume \S+ goes on"):
+        sweep(folder)
+    assert len(ei.read_sweep(folder)["run"]) == 2
+    assert not (folder / ".stop").exists()
+    monkeypatch.undo()
+    ei.resume_sweep(folder, executor=Here(), report=lambda line: None)
+    ours, theirs = files(folder), files(whole)
+    assert {n: b for n, b in ours.items() if "previous" not in n} == {
+        n: b for n, b in theirs.items() if "previous" not in n
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--grid", "lr"], "a grid is NAME=VALUE,VALUE,"),
+        (["--grid", "lr="], "a grid is NAME=VALUE,VALUE,"),
+        (["--grid", "=1"], "a grid is NAME=VALUE,VALUE,"),
+        (["--grid", "lr=1,,2"], "the values of a grid"),
+        (["--grid", "env_kwargs={"], "the values of a grid"),
+        (["--grid", "lr=NaN"], "plain values"),
+        (["--grid", "lrr=1,2"], "unknown setting 'lrr'; did you mean lr?"),
+        (["--grid", "sigma=1"], "did you mean sigma_rec"),
+        (["--grid", "lr=1e-3,0.001"], "two settings of lr name one folder (0.001): 0.001 and 0.001"),
+        (["--grid", "n_hidden=10,10"], "name one folder"),
+        (["--grid", "lr=0.1", "--grid", "lr=0.2"], "--grid lr is given twice"),
+        (["--grid", "lr=0.1", "--lr", "0.2"], "lr is given twice"),
+        (["--grid", "lr=0.1,-1"], "lr must be a number above 0, found -1.0 (in lr=-1.0)"),
+        (["--grid", "hidden=10,many"], "n_hidden must be an integer"),
+        (["--grid", "seed=1,2"], "given by seeds"),
+        (["--grid", "algorithm=bptt,backprop"], "algorithm must be"),
+        (["--seeds", "20"], "0:20 for 20 seeds"),
+        (["--seeds", "5:5"], "are none"),
+        (["--seeds", "1,x"], "seeds must be such as"),
+        (["--seeds", "1,1"], "two settings of seeds name one folder"),
+        (["--seeds=-1,2"], "seeds must be an integer"),
+        (["--task", "PerceptualDecisionMaking"], "unknown task"),
+        (["--workers", "0"], "workers must be an integer from 1"),
+        (["--workers", "2", "--scheduler", "tcp://h:1"], "those of a scheduler are its own"),
+        (["--scheduler", "tcp://h:1", "--scheduler-file", "f"], "give one of them"),
+        (["--scheduler-file", "no/such/file"], "cannot read the scheduler file no/such/file: No such file"),
+        (["--resume", "nowhere"], "nowhere holds no sweep: it has no sweep.json"),
+        (["--resume", "nowhere", "--lr", "1"], "--lr cannot be given with --resume"),
+        (["--resume", "nowhere", "--grid", "lr=1"], "--grid cannot be given with --resume"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_made(arguments, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", *arguments]) in (1, 2)
+    out, err = capsys.readouterr()
+    assert says in err
+    assert (err.count("\n"), out) == (1, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_something_else_is_refused(whole, tmp_path, capsys):
+    folder = str(whole)
+    before = files(whole)
+    common = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()] + ["--hidden=7", "--out", folder]
+    assert main(["sweep", *common, "--grid", "lr=0.001,0.01", "--seeds", "4,7,11"]) == 1
+    assert f"holds this sweep already: eirnn-np sweep --resume {folder} goes on" in capsys.readouterr().err
+    assert main(["sweep", *common, "--grid", "lr=0.001,0.02", "--seeds", "4,7"]) == 1
+    assert "holds a sweep of another grid (lr, seeds)" in capsys.readouterr().err
+    (tmp_path / "thesis.tex").write_text("words")
+    assert main(["sweep", *common[:-1], str(tmp_path)]) == 1
+    assert "is not empty (thesis.tex)" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").read_text() == "words"
+    assert files(whole) == before
+
+
+def test_an_executor_that_takes_no_work_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="executor must have a submit"):
+        sweep(tmp_path / "s", executor=3)
+
+
+@pytest.mark.parametrize("text", ["0:1", "0:20", "5:50:5", "3,9,2", "0:3,10:13", "7:8"])
+def test_seeds_read_back(text):
+    seeds = parse_seeds(text)
+    assert parse_seeds(seeds_text(seeds)) == seeds
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_a_grid_is_read_as_json_or_as_words():
+    assert parse_grid("lr=0.001,1e-2,.5") == ("lr", [0.001, 0.01, 0.5])
+    assert parse_grid("dynamics=song2016,brainpy") == ("dynamics", ["song2016", "brainpy"])
+    assert parse_grid("--sigma-rec=0,0.1") == ("sigma_rec", [0, 0.1])
+    assert parse_grid('task-kwargs={"sigma": 1},{"sigma": 2}') == ("env_kwargs", [{"sigma": 1}, {"sigma": 2}])
+    assert parse_grid("truncation=null,3") == ("truncation", [None, 3])
+
+
+def test_names_of_folders():
+    plan = Plan({"steps": 5}, {"lr": [1, 0.5], "env_kwargs": [{"sigma": 1}, {}], "task": ["a/b", "c d"]}, [3])
+    names = [each.name for each in plan]
+    assert names[0] == "lr=1.0__env_kwargs=1__task=a-b__seed=3"
+    assert names[-1] == "lr=0.5__env_kwargs=2__task=2__seed=3"
+    assert len(set(names)) == len(plan) == 8
+    assert all("/" not in name and "," not in name for name in names)
+    assert next(iter(plan)).options == {"steps": 5, "lr": 1.0, "env_kwargs": {"sigma": 1}, "task": "a/b", "seed": 3}
