@@ -235,7 +235,7 @@ def test_stopped_it_keeps_what_there_is_and_goes_on(whole, tmp_path, monkeypatch
         (["--grid", "env_kwargs={"], "the values of a grid"),
         (["--grid", "lr=NaN"], "plain values"),
         (["--grid", "lrr=1,2"], "unknown setting 'lrr'; did you mean lr?"),
-        (["--grid", "sigma=1"], "did you mean sigma_rec"),
+        (["--grid", "sigma=1"], "or sigma_rec?"),
         (["--grid", "lr=1e-3,0.001"], "two settings of lr name one folder (0.001): 0.001 and 0.001"),
         (["--grid", "n_hidden=10,10"], "name one folder"),
         (["--grid", "lr=0.1", "--grid", "lr=0.2"], "--grid lr is given twice"),

@@ -21,7 +21,7 @@ def add_arguments(parser):
     group.add_argument("--scheduler-file", metavar="FILE", help="that dask scheduler wrote, in place of its address")
     group.add_argument("--retries", type=int, default=1, metavar="N",
                        help="tries more for a network whose worker died, from its checkpoint")  # fmt: skip
-    train.add_options(parser, seed=False)
+    train.add_options(parser, alone=False)
 
 
 OWN = ("resume", "seeds", "out", "workers", "scheduler", "scheduler_file", "retries")  # no options of a network

@@ -20,8 +20,8 @@ class _Given(argparse.Action):
         namespace.spelled = {**getattr(namespace, "spelled", {}), self.dest: self.option_strings[-1]}
 
 
-def add_options(parser, seed=True):
-    """What a run is made of, as options: those of `train`, which `sweep` shares."""
+def add_options(parser, alone=True):
+    """What a run is made of, as options: those of `train`, and of `sweep`, whose runs are not alone."""
     from ..algorithms import ALGORITHMS
     from ..config import DYNAMICS, ModelConfig
     from ..runs import Settings
@@ -45,10 +45,11 @@ def add_options(parser, seed=True):
     option(training, "--lr", Settings, "Adam's learning rate", type=float, metavar="LR")
     option(training, "--algorithm", Settings, f"{', '.join(ALGORITHMS)}", choices=ALGORITHMS, metavar="NAME")
     option(training, "--truncation", Settings, "time steps that tbptt reaches back", type=int, metavar="K")
-    if seed:
+    if alone:
         option(training, "--seed", Settings, "of parameters, noise and task", type=int)
     option(training, "--dtype", Settings, "float32 or float64", choices=("float32", "float64"), metavar="TYPE")
-    option(training, "--threads", Settings, "(default: all cores); bptt gives the same bits for any", type=int,
+    default = "all cores" if alone else "1 a network"
+    option(training, "--threads", Settings, f"(default: {default}); bptt gives the same bits for any", type=int,
            metavar="N")  # fmt: skip
     task = parser.add_argument_group("task")
     option(task, "--task", Settings, "a supervised task of neurogym", metavar="ID")

@@ -7,7 +7,6 @@ and the files travel: those that there are with the job, those that there will b
 import contextlib
 import csv
 import errno
-import importlib
 import json
 import os
 import platform
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import tasks
 from ..checkpoint import CHECKPOINT, PREVIOUS
 from ..files import unsynced
 from ..threads import limited
@@ -150,8 +148,6 @@ def warm(dtypes):
     config = ModelConfig(n_hidden=5)
     for dtype in dtypes:
         Trainer(config, init_params(config, 0, dtype), threads=1).compile(2, 1)
-    with tasks.quiet():
-        importlib.import_module("neurogym")
 
 
 def _train(folder, options, tick):
