@@ -1,7 +1,7 @@
 """Connectivity of values: who connects to whom, and how strongly at the start; balanced, normalised, scaled.
 
-A connectivity C is [to, from]: 0 where there is no connection, elsewhere 0 or more, a factor of the initial weight. It knows
-no signs: those belong to the network (`dale_mask`). Masks of +-1 and factors in use are in config.py.
+A connectivity C is [to, from]: 0 where there is no connection, elsewhere 0 or more, a factor of the initial weight. It
+knows no signs: those belong to the network (`dale_mask`). Masks of +-1 and factors in use are in config.py.
 """
 
 from collections.abc import Mapping
@@ -91,7 +91,8 @@ def balanced(c: np.ndarray, n_exc: int, n_inh: int | None = None) -> np.ndarray:
     """Inhibitory entries scaled so that in each row they sum to the row's excitatory sum; a copy.
 
     The first `n_exc` columns are excitatory. A row that has no entry of one kind stays as it is. With `n_inh` each
-    inhibitory entry becomes the row's excitatory sum / n_inh times its value, whatever the number of entries in the row.
+    inhibitory entry becomes the row's excitatory sum / n_inh times its value, whatever the number of entries in the
+    row.
     """
     c = check_array("c", c, (None, None), np.float64).copy()
     n_exc = check_integer("n_exc", n_exc, 1, c.shape[1])
@@ -110,7 +111,7 @@ def normalised(c: np.ndarray) -> np.ndarray:
 
 
 def dale_mask(c: np.ndarray, n_exc: int) -> np.ndarray:
-    """M of eq. (F1) for a connectivity under Dale's principle: +1 or -1 by the sending unit where C is not 0, else 0."""
+    """M of eq. (F1) under Dale's principle: +1 or -1 by the sending unit where C is not 0, else 0."""
     c = check_array("c", c, (None, None), np.float64)
     return np.where(c != 0, np.where(np.arange(c.shape[1]) < n_exc, 1.0, -1.0), 0.0)
 

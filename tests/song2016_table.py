@@ -1,20 +1,33 @@
 """The paper's table once more, as plain loops over single time steps; imports nothing of the package.
 
-`trial(name, condition, dt, durations)` gives what each channel, target and mask is at each step, from a condition (None: a
-catch trial) and, where a duration varies, from that duration.
+`trial(name, condition, dt, durations)` gives what each channel, target and mask is at each step, from a condition
+(None: a catch trial) and, where a duration varies, from that duration.
 """
 
 TAU = {"lee": 50}
 SIZES = {  # inputs, units, outputs, trials a batch
-    "rdm_varstim": (3, 100, 2, 20), "rdm_rt": (3, 100, 2, 20), "rdm_nodale": (2, 100, 2, 20), "rdm_dense": (2, 100, 2, 20),
-    "rdm_fixed": (2, 100, 2, 20), "mante": (6, 150, 2, 50), "mante_areas": (6, 150, 2, 50), "multisensory": (5, 150, 2, 20),
-    "romo": (2, 500, 2, 20), "lee": (17, 200, 2, 1),
-}  # fmt: skip
+    "rdm_varstim": (3, 100, 2, 20),
+    "rdm_rt": (3, 100, 2, 20),
+    "rdm_nodale": (2, 100, 2, 20),
+    "rdm_dense": (2, 100, 2, 20),
+    "rdm_fixed": (2, 100, 2, 20),
+    "mante": (6, 150, 2, 50),
+    "mante_areas": (6, 150, 2, 50),
+    "multisensory": (5, 150, 2, 20),
+    "romo": (2, 500, 2, 20),
+    "lee": (17, 200, 2, 1),
+}
 CATCH = {  # share in training, length
-    "rdm_varstim": (1 / 11, 2000), "rdm_rt": (5 / 11, 2000), "rdm_nodale": (1 / 11, 2000), "rdm_dense": (1 / 11, 2000),
-    "rdm_fixed": (1 / 11, 2000), "mante": (1 / 73, 2000), "mante_areas": (1 / 73, 2000), "multisensory": (1 / 5, 2500),
+    "rdm_varstim": (1 / 11, 2000),
+    "rdm_rt": (5 / 11, 2000),
+    "rdm_nodale": (1 / 11, 2000),
+    "rdm_dense": (1 / 11, 2000),
+    "rdm_fixed": (1 / 11, 2000),
+    "mante": (1 / 73, 2000),
+    "mante_areas": (1 / 73, 2000),
+    "multisensory": (1 / 5, 2500),
     "romo": (1 / 11, 2500),
-}  # fmt: skip
+}
 CONDITIONS = {name: 10 for name in SIZES} | {"mante": 72, "mante_areas": 72, "multisensory": 24, "lee": 8}
 
 

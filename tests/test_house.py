@@ -22,7 +22,7 @@ LEVELS = [
     ["jit"],
     ["noise", "kernels", "differences"],
     ["config"],
-    ["params"],
+    ["params", "connectivity"],
     ["reference", "compiled", "optimisers"],
     ["model", "dynamics"],
     ["tasks", "trainer"],
@@ -30,11 +30,11 @@ LEVELS = [
     ["analysis", "checkpoint", "gradcheck"],
     ["figures", "golden"],
     ["runs"],
-    ["study", "bench"],
+    ["study", "bench", "song2016"],
     ["cli"],
     ["__main__"],
 ]
-WINGS = ["kernels", "tasks", "dynamics", "algorithms", "figures", "runs", "study", "bench", "cli"]
+WINGS = ["kernels", "tasks", "dynamics", "algorithms", "figures", "runs", "study", "bench", "song2016", "cli"]
 # Within a wing, from the ground up; its __init__ stands on top.
 INSIDE = {
     "kernels": ["arrays", "tile", "normals", "losses", "optimisers", "units", "chunks", "steps"],
@@ -69,6 +69,10 @@ INSIDE = {
         "sweeps",
     ],
     "bench": ["hardware", "work", "same_bytes", "alone", "report", "measuring"],
+    "song2016": [
+        "names", "trials", "description", "structures", "tasks", "responses", "folder", "training", "behaviour",
+        "population", "measures", "pictures", "claims", "paper", "report",
+    ],
     # No command needs another.
     "cli": ["output", "parser", *COMMANDS],
 }

@@ -1,4 +1,4 @@
-"""The ten tasks of the paper against the table written out a second time (song2016_table.py), and what describes them."""
+"""The ten tasks of the paper against the table written out a second time (song2016_table.py)."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,8 @@ def test_trials_are_those_of_the_table(name, dt):
         T = len(mask)
         assert shown.lengths[b] == T
         np.testing.assert_array_equal(shown.weights[:T, b], mask)
-        assert not shown.weights[T:, b].any() and not shown.inputs[T:, b].any()
+        assert not shown.weights[T:, b].any()
+        assert not shown.inputs[T:, b].any()
         np.testing.assert_allclose(shown.inputs[:T, b], inputs, atol=1e-6)
         looked_at = np.flatnonzero(mask)
         np.testing.assert_allclose(shown.targets[looked_at, b], [targets[t] for t in looked_at], atol=1e-6)
@@ -61,7 +62,8 @@ def test_sizes(name):
     I, H, O, B = table.SIZES[name]
     c = task.connectivity
     assert (len(task.channels), len(c.c_rec), task.n_out, task.batch_size) == (I, H, O, B)
-    assert c.n_exc == round(0.8 * H) and len(task.conditions) == table.CONDITIONS[name]
+    assert c.n_exc == round(0.8 * H)
+    assert len(task.conditions) == table.CONDITIONS[name]
     assert c.dale == (name != "rdm_nodale")
     assert (task.dt, task.tau, task.sigma_rec) == ((10, 50, 0.01) if name == "lee" else (20, 100, 0.15))
     assert task.train_x0 == (name != "lee")
@@ -89,7 +91,8 @@ def test_validation_is_balanced_and_fresh(name):
     task = song2016.task(name)
     first, second = (task.validation(2, check, rounds=3) for check in (0, 1))
     kinds, counts = np.unique(first.condition, return_counts=True)
-    assert (counts == 3).all() and len(kinds) == table.CONDITIONS[name] + (name in table.CATCH)
+    assert (counts == 3).all()
+    assert len(kinds) == table.CONDITIONS[name] + (name in table.CATCH)
     if name in ("rdm_varstim", "romo"):
         assert first.lengths.tolist() != second.lengths.tolist()
     else:
@@ -113,7 +116,8 @@ def test_durations_follow_their_distribution():
     times = np.array([draw(each, 0.5) for each in u])
     plain = np.random.default_rng(0).exponential(330, 400_000)
     plain = plain[(plain >= 80) & (plain < 1500)]
-    assert times.min() == 80 and times.max() < 1500
+    assert times.min() == 80
+    assert times.max() < 1500
     np.testing.assert_allclose(times.mean() + 0.25, plain.mean(), rtol=0.005)
     np.testing.assert_allclose(np.quantile(times, [0.1, 0.5, 0.9]), np.quantile(plain, [0.1, 0.5, 0.9]), rtol=0.02)
     assert {draw(each, 20) % 20 for each in u[::100]} == {0}
@@ -128,24 +132,33 @@ def test_performance_by_hand():
     outputs = shown.targets.copy()
     outputs[-1, :, 1] += 2  # all now choose output 1
     found = task.performance(shown, outputs)
-    assert found["percent_correct"] == 50 and found["smallest_condition"] == 0
+    assert found["percent_correct"] == 50
+    assert found["smallest_condition"] == 0
     scored = shown.weights.sum()
     np.testing.assert_allclose(found["loss"], 3 * 2.0**2 / (2 * scored))
     np.testing.assert_allclose(found["rmse"] ** 2, found["loss"])
     longer = np.concatenate([outputs, np.full((4, 3, 2), 9.0, np.float32)])
-    padded = shown._replace(**{name: np.concatenate([getattr(shown, name), np.zeros((4, *getattr(shown, name).shape[1:]),
-                               np.float32)]) for name in ("inputs", "targets", "weights")})  # fmt: skip
+    padded = shown._replace(**{
+        name: np.concatenate([array, np.zeros((4, *array.shape[1:]), np.float32)])
+        for name, array in zip(("inputs", "targets", "weights"), shown)
+    })  # fmt: skip
     assert task.performance(padded, longer) == found
 
 
 def test_stopping_rules():
     stop = song2016.Stop("percent_correct", 85)
-    assert not stop.reached([]) and not stop.reached([85]) and stop.reached([85.1])
-    assert not stop.reached([100, 60, 60, 85, 85, 85, 85.2]) and stop.reached([0, 85, 85, 85, 85, 86])
-    assert song2016.Stop("smallest_condition", 85, 1).reached([0, 85]) and song2016.Stop("rmse", 0.05, 1).reached([1, 0.05])
+    assert not stop.reached([])
+    assert not stop.reached([85])
+    assert stop.reached([85.1])
+    assert not stop.reached([100, 60, 60, 85, 85, 85, 85.2])
+    assert stop.reached([0, 85, 85, 85, 85, 86])
+    assert song2016.Stop("smallest_condition", 85, 1).reached([0, 85])
+    assert song2016.Stop("rmse", 0.05, 1).reached([1, 0.05])
 
 
-@pytest.mark.parametrize("name, says", [("rdm_dens", "did you mean rdm_dense"), ("x", "there are rdm_varstim"), (3, "no task 3")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("rdm_dens", "did you mean rdm_dense"), ("x", "there are rdm_varstim"), (3, "no task 3")]
+)
 def test_an_unknown_task_is_one_line(name, says):
     with pytest.raises(ValueError, match=says) as found:
         song2016.task(name)
@@ -155,7 +168,8 @@ def test_an_unknown_task_is_one_line(name, says):
 def test_bad_arguments_are_named():
     task = song2016.task("rdm_dense")
     for call, says in (
-        (lambda: task.batch(-1, 0), "seed"), (lambda: task.batch(0, -1), "k must"), (lambda: task.validation(0, 1.5), "check"),
+        (lambda: task.batch(-1, 0), "seed"), (lambda: task.batch(0, -1), "k must"),
+        (lambda: task.validation(0, 1.5), "check"),
         (lambda: task.validation(0, 1, rounds=0), "rounds"), (lambda: task.test(dt=0), "dt must"),
         (lambda: task.test(durations={"delay": 3}), "durations must name epochs of rdm_dense, found delay"),
     ):  # fmt: skip

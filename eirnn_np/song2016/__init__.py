@@ -1,14 +1,15 @@
 """Song, Yang & Wang (2016), whole: ten tasks, their networks, training to criterion, the figures as numbers.
 
     eirnn-np paper rdm_dense --seeds 5
-    from eirnn_np import song2016
-    task = song2016.task("rdm_dense")       # .config .init_params(seed) .batch(seed, k) .validation(..) .test(..) .performance(..)
 
-docs/paper.md is the page, tasks.py the table. Nothing else of the package needs this.
+    from eirnn_np import song2016
+    task = song2016.task("rdm_dense")
+    task.config, task.init_params(seed), task.batch(seed, k), task.validation(seed, check), task.test(seed, dt=0.5)
+    song2016.train(task, song2016.Plan(seed=1))
+
+tasks.py is the table; docs/paper.md the page. Nothing else of the package needs this.
 """
 
-from .description import Catch, Stop, Structure, Task
-from .tasks import TASKS, task
-from .trials import Epoch, Exponential, Trials, Uniform
+from ..lazy import front_door
 
-__all__ = ["TASKS", "Catch", "Epoch", "Exponential", "Stop", "Structure", "Task", "Trials", "Uniform", "task"]
+__getattr__, __dir__, __all__ = front_door(__name__)

@@ -16,7 +16,6 @@ from ..config import ModelConfig, Penalties
 from ..connectivity import dale_mask, spectral_radius
 from ..params import Params, effective_weights
 from ..tasks import EVALUATE, TRAIN
-
 from . import trials
 from .trials import CATCH, NO_CHOICE, Epoch, Trials
 
@@ -29,9 +28,9 @@ RADIUS_DALE, RADIUS_FREE = 1.5, 1.1  # spectral radius of the effective W_rec at
 class Structure(NamedTuple):
     """Who connects to whom: connectivities of values, [to, from], 0 where there is no connection.
 
-    c_in (H, I), c_rec (H, H), c_out (O, H). The values scale the initial weights. The first `n_exc` units are excitatory.
-    With `dale` all weights keep a sign, the inputs' and the E units' +, the I units' -. Units that no output may read are
-    0 in c_out; if no I unit is read out, the network's read-out is of the E units alone.
+    c_in (H, I), c_rec (H, H), c_out (O, H). The values scale the initial weights. The first `n_exc` units are
+    excitatory. With `dale` all weights keep a sign, the inputs' and the E units' +, the I units' -. Units that no
+    output may read are 0 in c_out; if no I unit is read out, the network's read-out is of the E units alone.
     """
 
     c_in: np.ndarray
@@ -49,7 +48,8 @@ class Catch(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """When training ends: `measure` of `Task.performance`, its mean over the last `checks` checks (at most), reaches `target`.
+    """When training ends: `measure` of `Task.performance`, mean of the last `checks` checks (at most), reaches
+    `target`.
 
     "percent_correct" must exceed it, "smallest_condition" be at least it, "rmse" at most it.
     """
@@ -90,8 +90,8 @@ class Task:
     structure : () -> Structure
     stop : Stop
     choice : condition -> int or None, optional
-        The output that is to be the largest at the trial's end; None where there is no right one. Without it the task has no
-        choices.
+        The output that is to be the largest at the trial's end; None where there is no right one. Without it the task
+        has no choices.
     catch : Catch, optional
         In these the target is `lo` and the weight 1 throughout.
     test_conditions : sequence of dicts, optional
@@ -170,9 +170,9 @@ class Task:
     def init_params(self, seed: int = 0, dtype="float32") -> Params:
         """Starting parameters; a pure function of (task, seed).
 
-        Under Dale's principle |theta_in| and |theta_out| are uniform on [0, 0.1 C), theta_rec Gamma(2, 0.05 C) scaled to a
-        spectral radius of the effective matrix of 1.5. Without, theta_in and theta_out are uniform on +-0.1 C, theta_rec normal
-        of standard deviation C, with radius 1.1.
+        Under Dale's principle |theta_in| and |theta_out| are uniform on [0, 0.1 C), theta_rec Gamma(2, 0.05 C) scaled
+        to a spectral radius of the effective matrix of 1.5. Without, theta_in and theta_out are uniform on +-0.1 C,
+        theta_rec normal of standard deviation C, with radius 1.1.
         """
         seed = check_integer("seed", seed, 0, 2**32 - 1)
         rng, c, config = np.random.RandomState([EVALUATE, seed, PAPER, WEIGHTS]), self.connectivity, self.config
@@ -255,8 +255,9 @@ class Task:
     def performance(self, shown: Trials, outputs: np.ndarray) -> dict[str, float]:
         """Measures of outputs (T, B, O): those that are defined for the task.
 
-        loss: squared error, its mean over what the mask leaves; rmse, its root. percent_correct: trials whose largest output at
-        their last step is the right one, catch trials left out; smallest_condition: that of the worst condition.
+        loss: squared error, its mean over what the mask leaves; rmse, its root. percent_correct: trials whose largest
+        output at their last step is the right one, catch trials left out; smallest_condition: that of the worst
+        condition.
         """
         error = ((outputs - shown.targets).astype(np.float64) ** 2).mean(axis=-1)
         loss = float((shown.weights * error).sum() / shown.weights.sum(dtype=np.float64))

@@ -1,4 +1,4 @@
-"""A network of the paper on given trials: outputs, and rates where they are asked for, with noise that no training draws.
+"""A network of the paper on given trials: outputs, rates if asked for, with noise that no training draws.
 
 Shapes: T time steps, B trials, I inputs, H units, O outputs; K kept time steps.
 """

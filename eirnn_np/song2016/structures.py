@@ -1,8 +1,15 @@
-"""The networks of the ten tasks: who connects to whom. Sizes and rules are the table's; 80 % of the units are excitatory."""
+"""The networks of the ten tasks: who connects to whom. Sizes and rules are the table's; 80 % of the units are E."""
 
 import numpy as np
 
-from ..connectivity import all_to_all, balanced, normalised, population_connections, population_slices, random_connections
+from ..connectivity import (
+    all_to_all,
+    balanced,
+    normalised,
+    population_connections,
+    population_slices,
+    random_connections,
+)
 from .description import Structure
 
 EXCITATORY = 0.8

@@ -69,9 +69,7 @@ rdm_rt = _dots(  # 800 ms of stimulus, 1500 in tests: an answer is asked for fro
     epochs=(Epoch("fixation", 100, 300), Epoch("stimulus", 300, scored=False), Epoch("decision", 500, 1200)),
     stimulus=("stimulus", "decision"), hi=1.2, catch=5 / 11,
 )  # fmt: skip
-rdm_nodale = _dots(
-    "rdm_nodale", "3A", "random dots without Dale's principle", lambda: structures.no_dale(2), _VIEWED
-)
+rdm_nodale = _dots("rdm_nodale", "3A", "random dots without Dale's principle", lambda: structures.no_dale(2), _VIEWED)
 rdm_dense = _dots("rdm_dense", "3B", "random dots, all-to-all", lambda: structures.dense(2), _VIEWED)
 rdm_fixed = _dots("rdm_fixed", "3C", "random dots with structure", structures.fixed, _VIEWED)
 
@@ -155,7 +153,8 @@ def _first_higher(condition):
 romo = Task(
     "romo", "7", "which of two vibrations had the higher frequency, the first or the second?",
     channels=("positively tuned", "negatively tuned"),
-    epochs=(Epoch("fixation", 100, 500), Epoch("f1", 500, scored=False), Epoch("delay", Uniform(2500, 3500), 3000, scored=False),
+    epochs=(Epoch("fixation", 100, 500), Epoch("f1", 500, scored=False),
+            Epoch("delay", Uniform(2500, 3500), 3000, scored=False),
             Epoch("f2", 500, scored=False), Epoch("decision", 300)),
     conditions=[{"f1": pair[i], "f2": pair[1 - i]} for i in (0, 1) for pair in PAIRS],
     inputs=lambda condition: {epoch: _scaled(condition[epoch], 10, 34) for epoch in ("f1", "f2")},

@@ -1,7 +1,7 @@
 """Trials of a described task: epochs become time steps, conditions become inputs, targets and weights.
 
-A step t = dt, 2 dt .. belongs to an epoch if start < t <= end. Trials of different length stand side by side in arrays as
-long as the longest; behind its end a trial's inputs are 0 and so is its weight.
+A step t = dt, 2 dt .. belongs to an epoch if start < t <= end. Trials of different length stand side by side in arrays
+as long as the longest; behind its end a trial's inputs are 0 and so is its weight.
 Shapes: T time steps, B trials, I inputs, O outputs.
 """
 
@@ -44,7 +44,8 @@ class Uniform:
 class Epoch:
     """A named part of a trial.
 
-    `duration` and `test`, that of test trials where it differs, are ms or a distribution. The loss looks at it if `scored`.
+    `duration` and `test`, that of test trials where it differs, are ms or a distribution. The loss looks at it if
+    `scored`.
     """
 
     name: str
@@ -56,9 +57,10 @@ class Epoch:
 class Trials(NamedTuple):
     """Trials side by side. The first three are what ``Trainer.step`` takes.
 
-    inputs (T, B, I) float32; targets (T, B, O) float32; weights (T, B) float32, 1 where the loss looks. dt in ms; lengths
-    (B,) time steps; condition (B,) index into `conditions`, a tuple of dicts, or CATCH; choice (B,) the output that is right, or
-    NO_CHOICE; epochs[name] (B, 2) first time step and one past the last, both 0 in trials that lack it.
+    inputs (T, B, I) float32; targets (T, B, O) float32; weights (T, B) float32, 1 where the loss looks. dt in ms;
+    lengths (B,) time steps; condition (B,) index into `conditions`, a tuple of dicts, or CATCH; choice (B,) the output
+    that is right, or NO_CHOICE; epochs[name] (B, 2) first time step and one past the last, both 0 in trials that lack
+    it.
     """
 
     inputs: np.ndarray

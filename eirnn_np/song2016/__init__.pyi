@@ -1,0 +1,17 @@
+from .description import Catch as Catch
+from .description import Stop as Stop
+from .description import Structure as Structure
+from .description import Task as Task
+from .folder import Plan as Plan
+from .folder import find_runs as find_runs
+from .folder import read_run as read_run
+from .measures import measure as measure
+from .responses import respond as respond
+from .tasks import TASKS as TASKS
+from .tasks import task as task
+from .training import Training as Training
+from .training import train as train
+from .trials import Epoch as Epoch
+from .trials import Exponential as Exponential
+from .trials import Trials as Trials
+from .trials import Uniform as Uniform

@@ -1,0 +1,98 @@
+"""What networks of the paper choose, and when: the numbers of its behavioural panels, as plain values.
+
+Shapes: T time steps, B trials, O outputs.
+"""
+
+import numpy as np
+
+from ..checks import check_array
+from .trials import NO_CHOICE, Trials
+
+THRESHOLD = 1.0  # an output above it is a response (rdm_rt)
+
+
+def fit_gaussian(x, chosen, shown) -> dict:
+    """Cumulative Gaussian Phi((x - mu) / sigma) of greatest likelihood through the share chosen / shown at each x.
+
+    Parameters
+    ----------
+    x, chosen, shown : (n,) arrays
+        The stimulus, and of how many trials the counted answer was given in how many.
+
+    Returns
+    -------
+    dict
+        mu and sigma, in the units of x; NaN becomes None where the likelihood has no maximum: all answers alike, or a
+        sharp step.
+    """
+    from scipy import optimize, special
+
+    x, chosen, shown = (check_array(name, a, (None,), np.float64) for name, a in
+                        (("x", x), ("chosen", chosen), ("shown", shown)))  # fmt: skip
+    scale = max(float(np.ptp(x)), 1e-12)
+
+    def cost(theta):
+        z = (x / scale - theta[0]) * np.exp(-theta[1])
+        return -(chosen * special.log_ndtr(z) + (shown - chosen) * special.log_ndtr(-z)).sum() / shown.sum()
+
+    starts = [(float(x.mean()) / scale, width) for width in (-2.0, -1.0, 0.0)]
+    options = {"xatol": 1e-7, "fatol": 1e-12, "maxiter": 4000}
+    runs = [optimize.minimize(cost, start, method="Nelder-Mead", options=options) for start in starts]
+    best = min(runs, key=lambda found: found.fun)
+    mu, sigma = float(best.x[0] * scale), float(np.exp(best.x[1]) * scale)
+    steps = float(np.min(np.diff(np.unique(x)))) if len(np.unique(x)) > 1 else scale
+    inside = abs(mu - x.mean()) < 2 * scale and 0.05 * steps < sigma < 10 * scale
+    return {"mu": mu, "sigma": sigma} if inside else {"mu": None, "sigma": None}
+
+
+def psychometric(x: np.ndarray, chose: np.ndarray) -> dict:
+    """Share of an answer against a number: x, trials and percent of each value, and the fit."""
+    values = np.unique(x)
+    shown = np.array([(x == value).sum() for value in values])
+    chosen = np.array([chose[x == value].sum() for value in values])
+    return {"x": values.tolist(), "trials": shown.tolist(), "percent": (100 * chosen / shown).tolist(),
+            "fit": fit_gaussian(values, chosen, shown)}  # fmt: skip
+
+
+def percent_correct(choices: np.ndarray, shown: Trials) -> float | None:
+    """Of the trials that have a right answer; None if there is none."""
+    asked = shown.choice != NO_CHOICE
+    return 100 * float((choices == shown.choice)[asked].mean()) if asked.any() else None
+
+
+def responses(shown: Trials, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(ms from stimulus onset, choice) of each trial's first output above 1; NaN and NO_CHOICE where there is none."""
+    first, last = shown.epochs["stimulus"][:, 0], shown.lengths
+    t = np.arange(len(outputs))[:, None]
+    above = (outputs > THRESHOLD).any(axis=-1) & (t >= first) & (t < last)
+    acted, at = above.any(axis=0), above.argmax(axis=0)
+    choice = outputs[at, np.arange(outputs.shape[1])].argmax(axis=-1)
+    times = np.where(acted, (at + 1 - first) * shown.dt, np.nan)
+    return times, np.where(acted, choice, NO_CHOICE)
+
+
+def chronometric(shown: Trials, outputs: np.ndarray) -> list[dict]:
+    """For each strength of the evidence: reaction times, accuracy at the response, and the share without one."""
+    times, choice = responses(shown, outputs)
+    strength = np.abs(shown.values("coherence"))
+    rows = []
+    for value in np.unique(strength):
+        here = strength == value
+        acted = here & (choice != NO_CHOICE)
+        asked = acted & (shown.choice != NO_CHOICE)
+        rows.append({
+            "coherence": float(value), "trials": int(here.sum()), "no_response": 1 - float(acted.sum() / here.sum()),
+            "mean_ms": float(times[acted].mean()) if acted.any() else None,
+            "sd_ms": float(times[acted].std()) if acted.any() else None,
+            "percent_correct": 100 * float((choice == shown.choice)[asked].mean()) if asked.any() else None,
+        })  # fmt: skip
+    return rows
+
+
+def cue_combination(fits: dict) -> dict:
+    """sigma of vision, audition, both; 1 / s_v^2 + 1 / s_a^2 beside 1 / s_va^2: equal for an optimal observer."""
+    vision, audition, both = (fits[name]["fit"]["sigma"] for name in ("vision", "audition", "both"))
+    if None in (vision, audition, both):
+        return {"vision": vision, "audition": audition, "both": both, "expected": None, "found": None}
+    return {"vision": vision, "audition": audition, "both": both,
+            "expected": 1 / vision**2 + 1 / audition**2, "found": 1 / both**2}  # fmt: skip
