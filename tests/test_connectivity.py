@@ -11,30 +11,37 @@ def test_balanced_and_normalised_by_hand():
     c = con.normalised(con.balanced(con.all_to_all(100), 80))
     for i in range(100):
         row = c[i]
-        assert row[i] == 0 and abs(sum(row[:80]) - sum(row[80:])) < 1e-12 and abs(sum(v * v for v in row) - 1) < 1e-12
+        assert row[i] == 0
+        assert abs(sum(row[:80]) - sum(row[80:])) < 1e-12
+        assert abs(sum(v * v for v in row) - 1) < 1e-12
     np.testing.assert_allclose([c[0, 1], c[0, 99]], [0.0506, 0.1997], atol=5e-5)
 
 
 def test_balance_by_the_number_of_inhibitory_units():
     c = con.balanced(con.all_to_all(7), 5, n_inh=2)
-    assert (c[0, 5:] == 2).all() and c[6, 5] == 2.5 and c[5, 6] == 2.5  # row sums of E: 4, and 5 for the I units
+    assert (c[0, 5:] == 2).all()
+    assert c[6, 5] == 2.5
+    assert c[5, 6] == 2.5
 
 
 def test_rows_that_lack_one_kind_stay_finite():
     c = np.array([[0, 0, 1.0], [1, 0, 0], [0, 0, 0]])
     np.testing.assert_array_equal(con.balanced(c, 2), c)
-    assert np.isfinite(con.normalised(c)).all() and not con.normalised(c)[2].any()
+    assert np.isfinite(con.normalised(c)).all()
+    assert not con.normalised(c)[2].any()
 
 
 def test_random_connections_have_their_probability():
     """By sender: within four standard deviations of 0.1 and 0.5; none to itself; a function of the seed."""
     p = np.repeat([0.1, 0.5], [160, 40])
     c = con.random_connections(p, seed=3)
-    assert set(np.unique(c)) == {0, 1} and not c.diagonal().any()
+    assert set(np.unique(c)) == {0, 1}
+    assert not c.diagonal().any()
     for senders, share in ((slice(160), 0.1), (slice(160, None), 0.5)):
         block = c[:, senders]
         assert abs(block.mean() - share) < 4 * np.sqrt(share * (1 - share) / block.size) + share / 200
-    assert (con.random_connections(p, seed=3) == c).all() and (con.random_connections(p, seed=4) != c).any()
+    assert (con.random_connections(p, seed=3) == c).all()
+    assert (con.random_connections(p, seed=4) != c).any()
     assert con.random_connections(np.ones((3, 3)), self_connections=True).all()
     assert con.random_connections(np.ones((2, 5))).all()
 

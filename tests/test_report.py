@@ -166,5 +166,5 @@ def test_matrices_show_the_page_where_a_weight_is_0():
     assert (values[:3, 0] > values[:3, 2]).all()
     assert (values[4:, 2] > values[4:, 0]).all()
     figure = figures.connectivity(np.diag([-1.0, 0.0, 1.0]), np.arange(3), 2)
-    report._picture("connectivity", figure)
+    report.picture("connectivity", figure, report.CAPTIONS["connectivity"])
     assert figure.axes[0].images[0].get_cmap().name == "signed"

@@ -12,14 +12,17 @@ from eirnn_np.song2016.names import read_seeds
 def test_the_fit_finds_a_cumulative_gaussian():
     x, n = np.array([-16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16.0]), 100_000
     found = behaviour.fit_gaussian(x, n * stats.norm.cdf((x - 1.5) / 4), np.full(11, n))
-    assert found["mu"] == pytest.approx(1.5, abs=1e-3) and found["sigma"] == pytest.approx(4, abs=1e-3)
+    assert found["mu"] == pytest.approx(1.5, abs=1e-3)
+    assert found["sigma"] == pytest.approx(4, abs=1e-3)
     sharp = behaviour.fit_gaussian(x, n * (x > 0), np.full(11, n))
     assert sharp == {"mu": None, "sigma": None} == behaviour.fit_gaussian(x, np.full(11, n), np.full(11, n))
 
 
 def test_psychometric_counts():
     found = behaviour.psychometric(np.array([1, 1, 2, 2, 2]), np.array([True, False, True, True, True]))
-    assert found["x"] == [1, 2] and found["trials"] == [2, 3] and found["percent"] == [50, 100]
+    assert found["x"] == [1, 2]
+    assert found["trials"] == [2, 3]
+    assert found["percent"] == [50, 100]
 
 
 def test_reaction_times_by_hand():
@@ -31,16 +34,22 @@ def test_reaction_times_by_hand():
     outputs[shown.epochs["stimulus"][0, 0] + 4 :, 0, 0] = 1.1
     outputs[shown.epochs["stimulus"][1, 0] + 9 :, 1, 0] = 1.1
     times, choice = behaviour.responses(shown, outputs)
-    assert times[:2].tolist() == [100, 200] and np.isnan(times[2]) and choice.tolist() == [0, 0, -1]
+    assert times[:2].tolist() == [100, 200]
+    assert np.isnan(times[2])
+    assert choice.tolist() == [0, 0, -1]
     rows = {row["coherence"]: row for row in behaviour.chronometric(shown, outputs)}
-    assert rows[16]["percent_correct"] == 50 and rows[16]["mean_ms"] == 150 and rows[2]["no_response"] == 1
+    assert rows[16]["percent_correct"] == 50
+    assert rows[16]["mean_ms"] == 150
+    assert rows[2]["no_response"] == 1
 
 
 def test_cue_combination_of_an_optimal_observer():
     curve = lambda s: {"fit": {"mu": 0, "sigma": s}}  # noqa: E731
     found = behaviour.cue_combination({"vision": curve(3.0), "audition": curve(4.0), "both": curve(2.4)})
     assert found["expected"] == pytest.approx(found["found"])
-    assert behaviour.cue_combination({"vision": curve(None), "audition": curve(4.0), "both": curve(2.4)})["found"] is None
+    assert (
+        behaviour.cue_combination({"vision": curve(None), "audition": curve(4.0), "both": curve(2.4)})["found"] is None
+    )
 
 
 def test_d_prime_and_order():
@@ -57,7 +66,11 @@ def test_targeted_axes_find_planted_directions():
     """Rates made of three directions: the axes span them, are orthonormal, and point along the increasing regressor."""
     rng = np.random.default_rng(0)
     K, B, H = 9, 400, 30
-    choice, motion, colour = rng.choice([-1, 1], B), rng.choice([-1, -0.3, 0.3, 1], B), rng.choice([-1, -0.3, 0.3, 1], B)
+    choice, motion, colour = (
+        rng.choice([-1, 1], B),
+        rng.choice([-1, -0.3, 0.3, 1], B),
+        rng.choice([-1, -0.3, 0.3, 1], B),
+    )
     regressors = np.column_stack([choice, motion, colour]).astype(float)
     directions = np.linalg.qr(rng.normal(size=(H, 3)))[0].T
     ramp = np.linspace(0.1, 1, K)[:, None, None]
@@ -76,16 +89,20 @@ def test_regression_and_tuning_against_scipy():
     x = rng.normal(size=(60, 5)) + 0.1 * value[:, None] * np.arange(5)
     x[:, 0] = 2.0  # a silent unit
     found = population.tuning(x, value)
-    assert found["p"][0] == 1 and found["slope"][0] == 0
+    assert found["p"][0] == 1
+    assert found["slope"][0] == 0
     for h in range(1, 5):
         line = stats.linregress(value, x[:, h])
-        assert found["slope"][h] == pytest.approx(line.slope) and found["p"][h] == pytest.approx(line.pvalue, abs=1e-12)
+        assert found["slope"][h] == pytest.approx(line.slope)
+        assert found["p"][h] == pytest.approx(line.pvalue, abs=1e-12)
     coefficients = population.regress(x[None], np.column_stack([value]))
     np.testing.assert_allclose(coefficients[0, 0], found["slope"], atol=1e-10)
 
 
 def test_seeds():
-    assert read_seeds("3") == [0, 1, 2] and read_seeds("3-5") == [3, 4, 5] and read_seeds("0,2,10-12") == [0, 2, 10, 11, 12]
+    assert read_seeds("3") == [0, 1, 2]
+    assert read_seeds("3-5") == [3, 4, 5]
+    assert read_seeds("0,2,10-12") == [0, 2, 10, 11, 12]
     assert read_seeds("7-7") == [7]
     for text in ("", "0", "x", "1,,2", "-3", "5-3", "1.5"):
         with pytest.raises(ValueError, match="seeds must be"):
@@ -102,7 +119,11 @@ def test_a_claim_holds_only_if_all_networks_show_it():
         return {"result": {"reached": reached, "trials": 1000}, "checks": [], "evaluation": evaluation}
 
     def verdicts(networks):
-        return {(v.figure, v.task): v for v in claims.judge({"rdm_nodale": networks}) if "spans" in v.text or v.figure == "9"}
+        return {
+            (v.figure, v.task): v
+            for v in claims.judge({"rdm_nodale": networks})
+            if "spans" in v.text or v.figure == "9"
+        }
 
     good, bad = network([2, 98]), network([40, 60], reached=False)
     assert verdicts([good, good])["2, 3", "rdm_nodale"].verdict == claims.HOLDS

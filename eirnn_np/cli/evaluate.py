@@ -15,6 +15,10 @@ def add_arguments(parser):
 
 
 def run(arguments):
+    from ..song2016.folder import is_paper_run
+
+    if is_paper_run(arguments.run):
+        return _paper(arguments)
     from ..runs import evaluate_run, performance_lines, read_run, write_evaluation
 
     settings, config, params, _ = read_run(arguments.run)
@@ -30,3 +34,16 @@ def run(arguments):
         beside = f"; ideal observer {ideal['by_coherence'][row['coherence']]:.4f}" if ideal else ""
         say(f"  coherence {row['coherence']:5.1f} %: {row['accuracy']:.4f} of {row['n_trials']} "
             f"({low:.4f} - {high:.4f}){beside}")  # fmt: skip
+
+
+def _paper(arguments):
+    """A network of the paper: its own measures, at the paper's dt."""
+    from ..song2016 import paper
+
+    if arguments.timing is not None:
+        raise ValueError("--timing is for runs of eirnn-np train: the paper's tasks have test timings of their own")
+    found = paper.evaluate_and_keep(arguments.run, arguments.seed, arguments.trials)
+    if arguments.json:
+        return print_json(found)
+    for line in paper.lines(found):
+        say(line)

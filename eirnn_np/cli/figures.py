@@ -10,6 +10,14 @@ def add_arguments(parser):
 
 
 def run(arguments):
+    from ..song2016.folder import is_paper_run
+
+    if is_paper_run(arguments.run):
+        from ..song2016 import paper
+
+        for path in paper.draw_run(arguments.run, say):
+            say(path)
+        return
     from ..runs import draw_run, evaluate_run, read_run
 
     folder = Path(arguments.run)

@@ -9,6 +9,10 @@ def add_arguments(parser):
 
 
 def run(arguments):
-    from ..runs.report import write_report
+    from ..song2016.folder import is_paper_run
 
+    if is_paper_run(arguments.run):
+        from ..song2016.report import write_report
+    else:
+        from ..runs.report import write_report
     say(f"Report in {write_report(arguments.run, arguments.out)}")

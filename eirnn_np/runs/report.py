@@ -134,7 +134,7 @@ def build_report(name: str, settings: Settings, config: ModelConfig, params: Par
             "eigenvalues": figures.eigenvalues(before, after, config.alpha),
             "gradients": figures.gradient_norms(*norms),
         }
-        pictures = {key: _picture(key, figure) for key, figure in drawn.items()}
+        pictures = {key: picture(key, figure, CAPTIONS[key]) for key, figure in drawn.items()}
 
     def show(*names):
         found = [pictures[name] for name in names if name in pictures]
@@ -153,21 +153,29 @@ def build_report(name: str, settings: Settings, config: ModelConfig, params: Par
         + _performance_table(result),
         "Connectivity": show("connectivity_start", "connectivity") + show("weights", "eigenvalues"),
         "Gradients": show("gradients")
-        + _table(
+        + table(
             ["parameter", "numbers", "norm at the start", "norm, trained"],
             [[key, array.size, f"{norms[0][key]:.2e}", f"{norms[1][key]:.2e}"] for key, array in params.items()],
         ),
-        "Settings": _table(["network", "value"], _plain(config.to_dict()))
-        + _table(["training and task", "value"], _plain(vars(settings)))
-        + _table(["this report was made with", "value"], _plain(_flat(environment()))),
+        "Settings": table(["network", "value"], plain(config.to_dict()))
+        + table(["training and task", "value"], plain(vars(settings)))
+        + table(["this report was made with", "value"], plain(flat(environment()))),
     }
+    lead = (
+        f"An excitatory-inhibitory network ({config.n_exc} E, {config.n_hidden - config.n_exc} I), trained by "
+        f"{algorithm} (network: Song, Yang & Wang 2016)."
+    )
+    return page(title, lead, sections)
+
+
+def page(title: str, lead: str, sections: dict[str, str]) -> str:
+    """A whole page that needs nothing else: `sections` is {heading: HTML}."""
     body = "".join(f"<section><h2>{heading}</h2>\n{content}\n</section>\n" for heading, content in sections.items())
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        f"<p>An excitatory-inhibitory network ({config.n_exc} E, {config.n_hidden - config.n_exc} I), trained by "
-        f"{algorithm} (network: Song, Yang &amp; Wang 2016).</p>\n{body}</body>\n</html>\n"
+        f"<p>{escape(lead)}</p>\n{body}</body>\n</html>\n"
     )
 
 
@@ -186,7 +194,7 @@ def gradient_norms(settings: Settings, config: ModelConfig, networks: tuple[Para
     return totals
 
 
-def _picture(name: str, figure: Figure) -> str:
+def picture(name: str, figure: Figure, caption: str) -> str:
     """A <figure> of inline SVG, whose colours follow the page."""
     for image in (image for ax in figure.axes for image in ax.images):
         image.set_cmap(figures.SIGNED)  # the signed matrices, white at 0: here the page shows there
@@ -200,7 +208,7 @@ def _picture(name: str, figure: Figure) -> str:
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)  # ids are the page's, not the picture's
     svg = re.sub(r"#[0-9a-f]{6}", lambda match: _colour(match[0]), svg)
     width, height = (float(value) for value in re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[0])
-    caption = escape(CAPTIONS[name])
+    caption = escape(caption)
     opening = (
         f'<svg role="img" aria-label="{caption}" viewBox="0 0 {width:g} {height:g}" style="max-width: {width:g}pt">'
     )
@@ -226,10 +234,10 @@ def _performance_table(result: dict) -> str:
         + ([f"{ideal['by_coherence'][row['coherence']]:.3f}"] if ideal else [])
         for row in rows
     ]  # fmt: skip
-    return _table(["coherence", "trials", "right", "95 % interval"] + ["ideal observer"] * bool(ideal), cells)
+    return table(["coherence", "trials", "right", "95 % interval"] + ["ideal observer"] * bool(ideal), cells)
 
 
-def _table(head: list[str], rows: list[list]) -> str:
+def table(head: list[str], rows: list[list]) -> str:
     def cells(tag: str, values: list) -> str:
         number = ' class="number"' if len(head) > 2 else ""
         return "".join(f"<{tag}{number * (i > 0)}>{escape(str(value))}</{tag}>" for i, value in enumerate(values))
@@ -238,13 +246,13 @@ def _table(head: list[str], rows: list[list]) -> str:
     return f'<div class="scroll"><table>\n<tr>{cells("th", head)}</tr>\n{lines}</table></div>\n'
 
 
-def _plain(settings: dict) -> list[list]:
+def plain(settings: dict) -> list[list]:
     """Rows of a table, with the units of what has one."""
     units = {"dt": " ms", "tau": " ms", "lr": " (Adam)", "seq_len": " time steps", "batch_size": " trial streams"}
     return [[key, f"{value}{units.get(key, '')}"] for key, value in settings.items() if value is not None]
 
 
-def _flat(nested: dict) -> dict:
+def flat(nested: dict) -> dict:
     return {
         k: v for key, value in nested.items() for k, v in (value if isinstance(value, dict) else {key: value}).items()
     }

@@ -12,7 +12,7 @@ from ..files import write_json
 from ..params import effective_weights
 from ..trainer import RunError
 from . import claims, pictures
-from .folder import PaperRun, Plan, check_folder, find_runs, folder_of, is_paper_run
+from .folder import PaperRun, Plan, check_folder, find_runs, folder_of, is_paper_run, read_run
 from .measures import DT, measure
 from .names import EVALUATION, NAMES
 from .tasks import task as named
@@ -77,6 +77,18 @@ def evaluate_run(run: PaperRun, seed: int | None = None, repeats: int | None = N
     return measure(named(run.name), run.params, run.plan.seed if seed is None else seed, dt=dt, repeats=repeats)
 
 
+def evaluate_and_keep(folder: str | Path, seed: int | None = None, trials: int | None = None) -> dict:
+    """`evaluate_run` of a run folder, on about so many test trials; its evaluation.json is rewritten."""
+    run = read_run(folder)
+    repeats = None
+    if trials is not None:
+        task = named(run.name)
+        repeats = max(1, check_integer("trials", trials, 1) // len(task.test_conditions or task.conditions))
+    found = evaluate_run(run, seed, repeats)
+    write_json(run.folder / EVALUATION, found)
+    return found
+
+
 def evaluation_of(run: PaperRun, report: Callable[[str], object] = print) -> dict:
     """The run's evaluation.json, made where it is not there or older than the parameters."""
     path, best = run.folder / EVALUATION, run.folder / "best.safetensors"
@@ -136,6 +148,19 @@ def draw(out: str | Path, report: Callable[[str], object] = print) -> list[Path]
         for name, figure in figures_of(numbers, nets).items():
             save_figure(folder / f"{name}.png", figure)
             written.append(folder / f"{name}.png")
+    return written
+
+
+def draw_run(folder: str | Path, report: Callable[[str], object] = print) -> list[Path]:
+    """The figures of one run, into its folder."""
+    run = read_run(folder)
+    entry = {"result": run.result, "checks": run.checks, "evaluation": evaluation_of(run, report)}
+    (run.folder / "figures").mkdir(exist_ok=True)
+    written = []
+    with mpl.rc_context(STYLE):
+        for name, figure in figures_of({run.name: [entry]}, {run.name: run}).items():
+            written.append(run.folder / "figures" / f"{name}.png")
+            save_figure(written[-1], figure)
     return written
 
 
