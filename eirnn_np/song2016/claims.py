@@ -171,7 +171,7 @@ CLAIMS = (
     Claim(
         "3",
         "selective E units of one preference connect more strongly (ratio same / opposite above 1)",
-        ("rdm_dense", "rdm_fixed"),
+        ("rdm_dense",),
         _like("excitatory", 1),
         "",
     ),
@@ -205,7 +205,7 @@ CLAIMS = (
     ),
     Claim(
         "5",
-        "features live in the sensory area (mean |regression weight|, sensory / motor)",
+        "features live in the sensory area (mean absolute regression weight, sensory / motor)",
         ("mante_areas",),
         _sensory,
         "",
@@ -255,9 +255,9 @@ def judge(numbers: dict) -> list[Verdict]:
     for claim in CLAIMS:
         for task in claim.tasks:
             judged = [claim.judge(each["evaluation"]) for each in numbers.get(task, []) if each.get("evaluation")]
-            clear = [(bool(holds), value) for holds, value in judged if holds is not None]
+            clear = [(bool(holds), value) for holds, value in judged if holds is not None and value is not None]
             verdict = UNKNOWN if not clear else HOLDS if all(holds for holds, _ in clear) else NOT
-            text = "not trained" if not judged else "no fit" if not clear else (
+            text = "not trained" if not judged else "not defined" if not clear else (
                 f"{sum(h for h, _ in clear)} of {len(clear)}; {spread([v for _, v in clear])} {claim.unit}".rstrip()
             )  # fmt: skip
             found.append(Verdict(claim.figure, claim.text, task, verdict, text))

@@ -153,7 +153,7 @@ class Task:
         mask, mask_out = ((dale_mask(m, c.n_exc) if c.dale else (m != 0) * 1.0) for m in (c.c_rec, c.c_out))
         constraint = "rectify" if c.dale else "free"
         return ModelConfig(
-            n_in=len(self.channels), n_hidden=len(c.c_rec), n_out=self.n_out, n_exc=c.n_exc,
+            n_in=len(self.channels), n_hidden=len(c.c_rec), n_out=self.n_out, exc_number=c.n_exc,
             dt=self.dt, tau=self.tau, sigma_rec=self.sigma_rec,
             constraint=constraint, constraint_in=constraint, constraint_out=constraint,
             mask=mask, mask_in=(c.c_in != 0) * 1.0, mask_out=mask_out[:, :R],

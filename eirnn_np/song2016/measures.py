@@ -56,7 +56,7 @@ def measure(task: Task, params: Params, seed: int = 0, *, dt: float = DT, repeat
 
 def _dots(task, config, params, shown, did, seed):
     choices, coherence = task.choices(shown, did.outputs), shown.values("coherence")
-    found = {"psychometric": behaviour.psychometric(coherence, choices == 0)}
+    found: dict = {"psychometric": behaviour.psychometric(coherence, choices == 0)}
     if task.name == "rdm_varstim":
         found["durations"] = _durations(task, config, params, seed)
     if task.name == "rdm_rt":
@@ -234,8 +234,9 @@ def _gaze(task, config, params, shown, did, seed):
     eye = np.stack([did.outputs[k][:, shown.condition == c].mean(axis=1) for c in range(8)])  # (8, K, 2)
     end = [[float(np.hypot(*(did.outputs[shown.epochs[m][b, 1] - 1, b] - shown.targets[shown.epochs[m][b, 1] - 1, b])))
             for m in MOVEMENTS] for b in range(len(shown.lengths))]  # fmt: skip
-    v, shares = population.principal_components(quiet.rates, 3)
-    centred = quiet.rates - quiet.rates.mean(axis=(0, 1))
+    rates = np.asarray(quiet.rates)
+    v, shares = population.principal_components(rates, 3)
+    centred = rates - rates.mean(axis=(0, 1))
     return {
         "eye": {"ms": ((k + 1) * config.dt).tolist(), "mean": np.round(eye, 4).tolist(),
                 "target": np.round(once.targets[k].swapaxes(0, 1), 4).tolist()},

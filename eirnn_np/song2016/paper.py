@@ -184,13 +184,7 @@ def figures_of(numbers: dict, networks: dict[str, PaperRun]) -> dict:
         drawn["rdm_rt_response"] = pictures.aligned(found["rdm_rt"], key="to_response")
     three = [name for name in ("rdm_nodale", "rdm_dense", "rdm_fixed") if name in found and name in networks]
     if three:
-        drawn["structures"] = pictures.weights(
-            [
-                (name, effective_weights(net.config, net.params), found[name][0], net.config.n_exc)
-                for name, net in networks.items()
-                if name in three
-            ]
-        )
+        drawn["structures"] = pictures.weights([_wiring(networks[name], found[name][0]) for name in three])
     for name in ("mante", "mante_areas"):
         if name in found:
             drawn[f"{name}_psychometric"] = pictures.contexts(found[name])
@@ -207,3 +201,8 @@ def figures_of(numbers: dict, networks: dict[str, PaperRun]) -> dict:
     if groups:
         drawn["learning"] = pictures.learning(groups)
     return drawn
+
+
+def _wiring(run, evaluation):
+    """(title, W_rec, numbers, E) of a network."""
+    return run.name, effective_weights(run.config, run.params), evaluation, run.config.n_exc

@@ -38,12 +38,12 @@ CAPTIONS = {
 }
 
 
-def write_report(folder: str | os.PathLike, path: str | os.PathLike | None = None) -> Path:
+def write_report(run: str | os.PathLike, path: str | os.PathLike | None = None) -> Path:
     """Write the page of a run folder of the paper; report.html in it by default. RunError if it cannot be."""
-    run = read_run(folder)
-    path = run.folder / "report.html" if path is None else Path(path)
+    found = read_run(Path(run))
+    path = found.folder / "report.html" if path is None else Path(path)
     try:
-        write_file(path, build_report(run))
+        write_file(path, build_report(found))
     except OSError as error:
         raise RunError(f"cannot write the report {path}: {error.strerror or error}") from None
     return path

@@ -62,12 +62,10 @@ def respond(
     first = TEST_STEP if check is None else check * PARTS
     for part, which in enumerate(_parts(shown.lengths, config.n_hidden)):
         now = int(shown.lengths[which].max())
-        drawn = {}
-        if noise:
-            size = first + part, now, len(which), params.dtype
-            drawn = {"noise": recurrent_noise(config, key, *size), "input_noise": input_noise(config, key, *size)}
+        size = first + part, now, len(which), params.dtype
+        drawn, on_inputs = (make(config, key, *size) if noise else None for make in (recurrent_noise, input_noise))
         inputs = np.ascontiguousarray(shown.inputs[:now, which], params.dtype)
-        run = forward(config, params, inputs, **drawn)
+        run = forward(config, params, inputs, drawn, input_noise=on_inputs)
         outputs[:now, which] = run.outputs
         if rates is not None:
             inside = kept[kept < now]

@@ -66,7 +66,8 @@ def train(
         remove_leftovers(folder)
         training = Training(task, plan, read_state(folder, task, plan, report), threads)
         try:
-            _loop(training, folder, signals, checkpoint_every)
+            if not training.over:
+                _loop(training, folder, signals, checkpoint_every)
         except KeyboardInterrupt as stopped:
             text = f"{folder}: stopped after {training.trials:,} trials; the same command goes on from there"
             raise Stopped(text, getattr(stopped, "status", 130)) from None
@@ -170,6 +171,7 @@ def _loop(training, folder, signals, checkpoint_every):
 
     task, plan = training.task, training.plan
     clock = time.perf_counter
+    since = clock()
 
     def save():
         nonlocal since
@@ -184,16 +186,14 @@ def _loop(training, folder, signals, checkpoint_every):
         value = f"{task.stop.value(training.history):.3g}" if training.checks else "-"
         bar.set_postfix_str(f"{last} at the last check, {value} of {task.stop.target:g}", refresh=False)
 
-    if not training.over:
-        longest = max(int(trials.lengths.max()) for trials in [task.training_trials(plan.seed, training.k)])
-        training.trainer.compile(longest, task.batch_size)
+    training.trainer.compile(len(task.batch(plan.seed, training.k)[0]), task.batch_size)
     since = clock()
     bar = tqdm(total=plan.max_trials, initial=training.trials, unit="trial", unit_scale=True, leave=False,
                desc=f"{task.name} seed {plan.seed}", disable=not sys.stderr.isatty(), file=sys.stderr)  # fmt: skip
     try:
         with bar:
             if not training.k:
-                save()
+                save()  # a folder with a config.json has a checkpoint
             show()
             signals.wait = True
             while not training.over:
@@ -207,6 +207,7 @@ def _loop(training, folder, signals, checkpoint_every):
                     if checkpoint_every and training.k % checkpoint_every == 0:
                         save()
                 signals.check()
+            save()  # trials may have come after the last check
     except KeyboardInterrupt:
         if training.k == training.trainer.k:  # a second Ctrl-C may have come between the step and its count
             save()
