@@ -30,14 +30,12 @@ from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic, register_jitable
 
-from . import cache
+from . import cache, notices
 
 PREFIX = "eirnn_np."  # of the names by which kernels are called
 NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # for what Python does not call
 
 inlined = register_jitable(forceinline=True, error_model="numpy", **NO_WRAPPERS)
-
-on_compile: list[Callable[[], None]] = []  # called when something is about to be compiled, each time
 
 _kernels: dict[tuple[str, str], Callable] = {}  # (module, name): what makes that kernel callable for argument types
 _callable: dict[str, tuple] = {}  # the name by which a kernel is called: (module, name, argument types)
@@ -110,8 +108,7 @@ class KernelCache(_Cache):
         path = self._path(sig, target_context.codegen())
         stored = cache.read(path, self._stamp) if path else None
         if stored is None:
-            for tell in on_compile:
-                tell()
+            notices.about_to_compile(self._function.__module__)
             return None
         called, reduced = pickle.loads(stored)
         for module, name, arguments in called:

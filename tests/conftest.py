@@ -45,6 +45,22 @@ def relative_error(found, expected):
     return 0.0 if difference == 0 else difference / max(np.linalg.norm(expected), np.finfo(float).tiny)
 
 
+def pytest_configure(config):
+    """The kernels of a step are compiled before the workers start: once, not by each of them, and not in silence."""
+    if hasattr(config, "workerinput"):
+        return
+    from eirnn_np import notices
+
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    told = notices.told_by(lambda line: reporter.write_line(line) if reporter else None)
+    told.__enter__()
+    config.add_cleanup(lambda: told.__exit__(None, None, None))
+    if config.getoption("numprocesses", None) and not config.getoption("collectonly"):
+        network = ei.ModelConfig(n_hidden=7)
+        for dtype in ("float32", "float64"):
+            ei.Trainer(network, ei.init_params(network, dtype=dtype)).compile(5, 3)
+
+
 @pytest.fixture
 def problem():
     return make_problem()

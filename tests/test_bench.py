@@ -11,8 +11,9 @@ from llvmlite import ir
 
 from eirnn_np import bench
 from eirnn_np.bench import measuring, report
-from eirnn_np.bench.hardware import FMA_LOOPS, emit_fma_loop, registers
+from eirnn_np.bench.hardware import FMA_LOOPS, emit_fma_loop
 from eirnn_np.cli import main
+from eirnn_np.kernels.tile import TILES, registers
 
 llvm.initialize_all_targets()
 llvm.initialize_all_asmprinters()
@@ -58,7 +59,8 @@ def test_the_fma_loop_holds_all_in_registers_on_arm(cpu):
     assert not re.search(r"\t(ld|st|mov)", loop)  # no memory, and no copies: the FMA adds into its addend
 
 
-def test_without_avx_the_registers_are_small():
+def test_every_kind_of_registers_has_its_loop():
+    assert set(FMA_LOOPS) == set(TILES)
     assert registers(X86, "nehalem", "") == "xmm"
 
 

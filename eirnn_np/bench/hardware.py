@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-# By what holds a vector of 64 bytes on the CPU that is compiled for: (bytes of a register, sums of the FMA loop). With
-# the factor of every FMA the sums fit the registers, so that nothing spills; and there are enough of them in flight to
+# By the registers that the kernels are compiled for (kernels/tile.py): bytes of one, and sums of the FMA loop. With the
+# factor of every FMA the sums fit the registers, so that nothing spills; and there are enough of them in flight to
 # cover the latency of two FMAs a cycle (NEON: four).
 FMA_LOOPS = {
     "zmm": (64, 24),  # AVX-512: 32 registers
@@ -29,17 +29,6 @@ def compiled_for():
     from numba.core.registry import cpu_target
 
     return cpu_target.target_context.codegen().magic_tuple()
-
-
-def registers(triple, cpu, features):
-    """What LLVM holds a vector of 64 bytes in there: a key of FMA_LOOPS."""
-    from llvmlite import binding as llvm
-
-    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
-    vector = "<16 x float>"
-    lines = f"%a = load {vector}, {vector}* %p\n %b = fadd {vector} %a, %a\n store {vector} %b, {vector}* %p\n ret void"
-    code = machine.emit_assembly(llvm.parse_assembly(f"define void @probe({vector}* %p) {{\n {lines}\n}}"))
-    return next((name for name in FMA_LOOPS if name in code), "")
 
 
 def emit_fma_loop(builder, x, n, lanes, sums):
@@ -82,7 +71,9 @@ def fma_peak():
     from numba import types
     from numba.extending import intrinsic
 
-    size, sums = FMA_LOOPS[registers(*compiled_for())]
+    from ..kernels.tile import registers
+
+    size, sums = FMA_LOOPS[registers()]
     lanes, rounds = size // 4, 1_000_000
 
     @intrinsic
@@ -141,8 +132,10 @@ def cpu_model():
 
 def vectors():
     """What the kernels are compiled for: LLVM's name of the CPU, instruction set, bytes of a vector register."""
-    triple, cpu, features = compiled_for()
-    name = registers(triple, cpu, features)
+    from ..kernels.tile import registers
+
+    triple, cpu, _ = compiled_for()
+    name = registers()
     neon = "NEON" if triple.startswith(("aarch64", "arm64")) else "vectors"
     kinds = {"zmm": "AVX-512", "ymm": "AVX2", "xmm": "SSE", "": neon}
     restricted = bool({"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"} & set(os.environ))

@@ -9,7 +9,8 @@ import sys
 import traceback
 
 from .. import __version__
-from .output import fail, loudness, warnings_of_one_line
+from ..notices import at_a_terminal, told_by
+from .output import fail, loudness, say, warnings_of_one_line
 from .parser import Command, Parser
 
 # Module (a hyphen for an underscore): what it does. In the order of --help.
@@ -50,7 +51,9 @@ def main(argv=None):
 
 def _run(arguments):
     try:
-        with warnings_of_one_line():
+        # Where standard output is a script's, JSON and nothing else, only a terminal is told what is compiled.
+        tell = at_a_terminal if getattr(arguments, "json", None) is True else say
+        with warnings_of_one_line(), told_by(tell):
             return arguments.command(arguments) or 0
     except Exception:
         if arguments.verbose:

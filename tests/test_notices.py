@@ -1,0 +1,72 @@
+"""Compilation is announced before it begins, once, where somebody can read it, and only if there is any."""
+
+import os
+import sys
+
+import patience
+import pytest
+
+from eirnn_np import notices
+
+LINE = f"compiling the kernels, once for this machine (about {notices.SECONDS} s)"
+KERNEL = """
+import os, pathlib
+import numpy as np
+from eirnn_np import kernels, notices
+kept = lambda: len([*pathlib.Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.kernel")])
+said = []
+with notices.told_by(lambda line: said.append((line, kept()))):
+    for _ in range(2):
+        assert kernels.is_clean(np.zeros(3, np.int32), np.zeros(3, np.int64), 2)
+print(said, kept())
+"""
+
+
+def test_it_is_said_once_before_and_not_at_all_when_the_cache_has_it(tmp_path):
+    """One small kernel of a step, in a cache of its own; the second process finds it there."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    for expected in ([(LINE, 0)], []):
+        done = patience.run([sys.executable, "-c", KERNEL], env=environment, check=True)
+        assert done.stdout == f"{expected} 1\n"
+
+
+@pytest.fixture
+def nothing_told(monkeypatch):
+    monkeypatch.setattr(notices, "_told", set())
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_library_tells_a_terminal_alone(monkeypatch, capsys, nothing_told, watched):
+    monkeypatch.setattr(notices, "_tell", notices.at_a_terminal)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: watched)
+    notices.about_to_compile("eirnn_np.kernels.steps")
+    notices.about_to_compile("eirnn_np.kernels.units")
+    assert capsys.readouterr() == ("", f"{LINE}\n" if watched else "")
+
+
+def test_a_command_tells_its_reader_and_spoils_no_json(monkeypatch, capsys, tmp_path, nothing_told):
+    from eirnn_np import golden
+    from eirnn_np.cli import evaluate, main
+
+    tell = notices.about_to_compile
+    monkeypatch.setattr(golden, "write_golden", lambda *_: tell("eirnn_np.kernels.x") or {"loss": 1})
+    assert main(["golden", str(tmp_path / "x")]) == 0
+    assert capsys.readouterr().out.startswith(f"{LINE}\n")
+    monkeypatch.setattr(evaluate, "run", lambda _: tell("eirnn_np.tasks.engine"))
+    assert main(["evaluate", "x", "--json"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_kernels_of_other_wings_have_a_line_of_their_own(nothing_told):
+    said = []
+    with notices.told_by(said.append):
+        for module in (
+            "eirnn_np.tasks.engine",
+            "eirnn_np.kernels.x",
+            "eirnn_np.algorithms.kernels",
+            "eirnn_np.kernels.y",
+        ):
+            notices.about_to_compile(module)
+    assert [line.partition(",")[0] for line in said] == [
+        "compiling the kernels of tasks", "compiling the kernels", "compiling the kernels of algorithms",
+    ]  # fmt: skip
