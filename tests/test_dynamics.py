@@ -2,6 +2,7 @@
 
 import itertools
 
+import numba
 import numpy as np
 import pytest
 import scipy.optimize
@@ -120,10 +121,19 @@ def test_jacobian_and_gradient_of_the_speed_by_finite_differences(dynamics):
         np.testing.assert_allclose(found[p][:, j], slopes, atol=1e-8)
     np.testing.assert_array_equal(ei.jacobian(config, params, x[1]), found[1])
     dq, g, s, r = np.empty((4, H))
-    speed = lambda y: kernels.velocity(g, s, r, y, field.k, field.m, field.c, field.number)  # noqa: E731
+
+
+    @numba.njit
+    def gradient(dq, y, g, s, r, k, m, c, number):
+        q = kernels.velocity(g, s, r, y, k, m, c, number)
+        kernels.speed_gradient(dq, g, s, k, m)
+        return q
+
+    def speed(y):
+        return gradient(dq, y, g, s, r, field.k, field.m, field.c, field.number)
+
     slopes = [(speed(x[0] + h * e) - speed(x[0] - h * e)) / (2 * h) for e in np.eye(H)]
     assert speed(x[0]) == pytest.approx(((step(config, params, INPUTS, x[0]) - x[0]) ** 2).sum() / 2)
-    kernels.speed_gradient(dq, g, s, field.k, field.m)
     np.testing.assert_allclose(dq, slopes, rtol=1e-7, atol=1e-8)
 
 
@@ -198,8 +208,6 @@ def test_a_slow_point_is_where_a_fixed_point_has_just_gone():
 
 
 def test_threads_order_and_dtype_do_not_change_the_points():
-    import numba
-
     config, params = network(3)
     starts = np.random.default_rng(0).normal(size=(50, H))
     first = ei.fixed_points(config, params, INPUTS, starts)

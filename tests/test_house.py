@@ -34,7 +34,9 @@ LEVELS = [
     ["cli"],
     ["__main__"],
 ]
-WINGS = ["kernels", "tasks", "dynamics", "algorithms", "figures", "runs", "study", "bench", "song2016", "cli"]
+WINGS = [
+    "kernels", "tasks", "dynamics", "algorithms", "analysis", "figures", "runs", "study", "bench", "song2016", "cli"
+]  # fmt: skip
 # Within a wing, from the ground up; its __init__ stands on top.
 INSIDE = {
     "kernels": ["arrays", "tile", "normals", "losses", "optimisers", "units", "chunks", "steps"],
@@ -52,6 +54,7 @@ INSIDE = {
     ],
     "algorithms": ["names", "kernels", "equations", "seam"],
     "dynamics": ["kernels", "field", "points"],
+    "analysis": ["entries", "behaviour", "choices", "population", "perturbation"],
     "figures": ["canvas", "behaviour", "network", "run"],
     "runs": [
         "signals",

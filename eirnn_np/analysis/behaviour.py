@@ -1,4 +1,4 @@
-"""What a trained network does: performance, psychometric curve, ideal observer, selectivity. Numbers, no pictures.
+"""What a trained network does: performance, psychometric curve, ideal observer. Numbers, no pictures.
 
 Methods follow the PyTorch tutorial (gyyang/nn-brain, EI_RNN.ipynb).
 Shapes: N trials, T time steps, H units.
@@ -9,11 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import tasks
-from .evaluation import Evaluation, evaluate
-
-__all__ = ["Evaluation", "evaluate", "ideal_curve", "ideal_observer", "performance", "psychometric", "selectivity",
-           "task_ideal_observer", "timing_error", "unit_order", "wilson_interval"]  # fmt: skip
+from .. import tasks
+from ..evaluation import Evaluation
+from .entries import entry, info
 
 
 def wilson_interval(n_correct: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -60,7 +58,7 @@ def performance(evaluation: Evaluation) -> dict:
         }  # fmt: skip
         result["step_accuracy"] = float(np.mean([steps.mean() for steps in right]))
     result["timing"] = timing_error(evaluation)
-    coherence = _info(evaluation, "coh")
+    coherence = info(evaluation, "coh")
     if coherence is not None:
         result["by_coherence"] = [{"coherence": float(c), **row(coherence == c)} for c in np.unique(coherence)]
     return result
@@ -173,7 +171,7 @@ def _curve(evaluation, values, chosen, options, coherence):
 
 def _options(evaluation):
     """The labels of the two choices, or None where there are not two: ground truths 0, 1 or 1, 2 go with them."""
-    truth = _info(evaluation, "ground_truth")
+    truth = info(evaluation, "ground_truth")
     if truth is None or truth.dtype.kind not in "iu":
         return None
     offset = np.unique(evaluation.targets - truth)
@@ -187,13 +185,7 @@ def _options(evaluation):
 
 def _entry(evaluation, name, given):
     """A number of each trial's info, (N,); None, or a ValueError if it was asked for by name, where there is none."""
-    values = _info(evaluation, name)
-    if given and (values is None or values.dtype.kind not in "iufb"):
-        names = sorted({key for trial in evaluation.trials for key in trial.info})
-        raise ValueError(
-            f"the trials have no number {name!r}; their info has {', '.join(map(str, names)) or 'nothing'}"
-        )
-    return values
+    return entry(evaluation, name) if given else info(evaluation, name)
 
 
 def ideal_observer(cohs: Sequence[float] | np.ndarray, sigma: float, dt: float, n_steps: int) -> np.ndarray:
@@ -251,41 +243,3 @@ def _ideal(task, env_kwargs, evaluation, cohs):
     sigma = abs(env_kwargs.get("sigma", 1.0))
     accuracy = sum(count / len(steps) * ideal_observer(cohs, sigma, dt, int(n)) for n, count in zip(lengths, counts))
     return dict(zip(map(float, cohs), map(float, accuracy)))
-
-
-def selectivity(evaluation: Evaluation) -> np.ndarray | None:
-    """d' of each unit between the two ground truths, over the time steps of the stimulus; (H,) or None.
-
-    d' = (mean_0 - mean_1) / sqrt((sd_0^2 + sd_1^2 + 1e-7) / 2), pooled over trials and time steps, as the
-    tutorials compute it. None for a task without a stimulus period or without two ground truths.
-    """
-    truth = _info(evaluation, "ground_truth")
-    if truth is None or set(np.unique(truth)) != {0, 1}:
-        return None
-    if any("stimulus" not in trial.periods for trial in evaluation.trials):
-        return None
-    pooled = [
-        np.concatenate(
-            [rates[slice(*trial.periods["stimulus"])] for trial, rates, g in
-             zip(evaluation.trials, evaluation.rates, truth) if g == side and rates is not None] or [np.zeros((0, 1))]
-        ).astype(np.float64)
-        for side in (0, 1)
-    ]  # fmt: skip
-    if min(map(len, pooled)) == 0:
-        return None
-    spread = np.sqrt((pooled[0].var(axis=0) + pooled[1].var(axis=0) + 1e-7) / 2)
-    return (pooled[0].mean(axis=0) - pooled[1].mean(axis=0)) / spread
-
-
-def unit_order(d_prime: np.ndarray, n_exc: int) -> np.ndarray:
-    """Indices that sort the units by d' within E, then within I."""
-    excitatory, inhibitory = np.argsort(d_prime[:n_exc], kind="stable"), np.argsort(d_prime[n_exc:], kind="stable")
-    return np.concatenate([excitatory, n_exc + inhibitory])
-
-
-def _info(evaluation, key):
-    """A number that the task gives with each trial, (N,), or None where it gives none."""
-    values = [trial.info.get(key) for trial in evaluation.trials]
-    if any(value is None or np.ndim(value) for value in values):
-        return None
-    return np.array(values)
