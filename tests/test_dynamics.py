@@ -122,7 +122,6 @@ def test_jacobian_and_gradient_of_the_speed_by_finite_differences(dynamics):
     np.testing.assert_array_equal(ei.jacobian(config, params, x[1]), found[1])
     dq, g, s, r = np.empty((4, H))
 
-
     @numba.njit
     def gradient(dq, y, g, s, r, k, m, c, number):
         q = kernels.velocity(g, s, r, y, k, m, c, number)
