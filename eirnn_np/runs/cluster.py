@@ -6,6 +6,7 @@ dask moves the jobs; what is here connects, and lets a job on a worker be counte
 import json
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 from ..trainer import RunError
@@ -18,7 +19,7 @@ LEAST_AHEAD = 100  # jobs with the scheduler, however few workers there are: it 
 TIMEOUT = 10.0  # s for a scheduler to answer
 
 
-def connect(address=None, scheduler_file=None, timeout=TIMEOUT):
+def connect(address=None, scheduler_file=None):
     """A dask Client of a scheduler by its address or its file; RunError where none answers, ValueError without dask."""
     try:
         import distributed
@@ -32,7 +33,7 @@ def connect(address=None, scheduler_file=None, timeout=TIMEOUT):
             said = getattr(error, "strerror", None) or "it is no scheduler file"
             raise RunError(f"cannot read the scheduler file {scheduler_file}: {said}") from None
     try:
-        return distributed.Client(address, timeout=timeout, set_as_default=False)
+        return distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TypeError, ImportError, RuntimeError):
         raise RunError(
             f"no dask scheduler answers at {where}: start one (dask scheduler), or see to its address"
@@ -49,11 +50,10 @@ class Cluster:
 
     def check(self):
         """RunError where a worker has no eirnn-np, or another one."""
-        version = _version()
-        found = self.client.run(_version)
-        for worker, has in found.items():
+        version = metadata.version("eirnn-np")
+        for worker, has in self.client.run(_version, on_error="return").items():
             if has != version:
-                have = f"eirnn-np {has}" if has else "no eirnn-np"
+                have = "no eirnn-np" if isinstance(has, Exception) else f"eirnn-np {has}"
                 raise RunError(f"the worker {worker} has {have}: install eirnn-np {version} in its environment")
 
     def _told(self, event):
@@ -80,12 +80,7 @@ class Cluster:
 
 
 def _version():
-    from importlib import metadata
-
-    try:
-        return metadata.version("eirnn-np")
-    except metadata.PackageNotFoundError:
-        return None
+    return metadata.version("eirnn-np")
 
 
 def task():

@@ -7,6 +7,7 @@ and the files travel: those that there are with the job, those that there will b
 import contextlib
 import csv
 import errno
+import fcntl
 import json
 import os
 import platform
@@ -17,11 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from ..checkpoint import CHECKPOINT, PREVIOUS
+from ..config import ModelConfig
 from ..files import unsynced
+from ..params import init_params
 from ..threads import limited
-from ..trainer import RunError
+from ..trainer import RunError, Trainer
 from . import cluster, crew
 from .plan import split
+from .settings import Settings
 from .signals import Stopped
 from .training import resume, run
 
@@ -101,6 +105,7 @@ def train_network(sweep, network, session, files=None):
                 (folder / name).write_bytes(content)
         tick = _Tick(stop, session)
         try:
+            warm({network.options.get("dtype", Settings.dtype)})
             _train(folder, network.options, tick)
             result["status"] = DONE
         except Stopped:
@@ -140,14 +145,33 @@ def sees(sweep, session):
 
 
 def warm(dtypes):
-    """What a worker does at its start: load what every network needs, before the first is asked for."""
-    from ..config import ModelConfig
-    from ..params import init_params
-    from ..trainer import Trainer
+    """What a worker does at its start: load what every network needs, before the first is asked for.
 
-    config = ModelConfig(n_hidden=5)
-    for dtype in dtypes:
-        Trainer(config, init_params(config, 0, dtype), threads=1).compile(2, 1)
+    Where kernels must be compiled first, one worker of a machine does it, and the others load what it leaves.
+    """
+    with limited(1), _in_turn():
+        for dtype in set(dtypes) - _warm:
+            config = ModelConfig(n_hidden=5)
+            Trainer(config, init_params(config, 0, dtype), threads=1).compile(2, 1)
+            _warm.add(dtype)
+
+
+_warm: set[str] = set()
+
+
+@contextlib.contextmanager
+def _in_turn():
+    """The first process in here is alone until it is out; then all others are in at once. Where locks work."""
+    handle = os.open(Path(__file__).parent, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _train(folder, options, tick):

@@ -45,7 +45,7 @@ def sweep(
     Parameters
     ----------
     settings : Settings or Plan, optional
-        What all networks share; the tutorial's by default. A Plan says seeds and grid too.
+        What all networks share, but for what the grid says; the tutorial's by default. A Plan says seeds and grid too.
     out : path, optional
         Folder of the sweep: new, or empty. By default the next free sweeps/sweep-NNN.
     seeds : iterable of int or str, optional
@@ -95,7 +95,8 @@ def sweep(
 
 def _plan(settings, seeds, grid, network):
     default = asdict(Settings())
-    base = {name: value for name, value in asdict(settings).items() if name != "seed" and value != default[name]}
+    base = {name: value for name, value in asdict(settings).items()
+            if value != default[name] and name != "seed" and name not in grid}  # fmt: skip
     seeds = [settings.seed] if seeds is None else parse_seeds(seeds) if isinstance(seeds, str) else list(seeds)
     return Plan({**base, **network}, {name: list(values) for name, values in grid.items()}, seeds)
 
