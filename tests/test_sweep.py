@@ -12,7 +12,7 @@ import pytest
 
 import eirnn_np as ei
 from eirnn_np.cli import main
-from eirnn_np.runs import Plan, network
+from eirnn_np.runs import Plan, network, sweep_figures
 from eirnn_np.runs.plan import parse_grid, parse_seeds, seeds_text
 
 SMALL = {"steps": 30, "batch_size": 3, "seq_len": 20, "trials": 30, "checkpoint_every": 20}
@@ -33,7 +33,15 @@ class Here(Executor):
 
 
 def sweep(folder, **changes):
-    how = {"seeds": SEEDS, "grid": GRID, "executor": Here(), "report": lambda line: None, "n_hidden": 7, **changes}
+    how = {
+        "seeds": SEEDS,
+        "grid": GRID,
+        "executor": Here(),
+        "figures": False,
+        "report": lambda line: None,
+        "n_hidden": 7,
+    }
+    how |= changes
     settings = how.pop("settings", SMALL)
     return ei.sweep(ei.Settings(**settings), folder, **how)
 
@@ -47,7 +55,7 @@ def files(folder):
 def whole(tmp_path_factory):
     """A sweep that nothing happened to."""
     folder = tmp_path_factory.mktemp("sweeps") / "whole"
-    sweep(folder)
+    sweep(folder, figures=True)
     return folder
 
 
@@ -82,6 +90,31 @@ def test_the_table_says_what_the_runs_say(whole):
     assert np.isnan(table["trials_to_criterion"]).all()
     assert (table["attempts"] == 1).all()
     assert (table["seconds"] > 0).all()
+
+
+def test_pictures(whole):
+    assert {p.name for p in (whole / "figures").iterdir()} == {"learning_curves.png", "performance.png"}
+
+
+def test_a_curve_has_the_means_of_its_steps_and_ends_where_the_network_does(tmp_path):
+    for name, n in (("a", 250), ("b", 97)):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        rows = "".join(f"{k},{float(k)}\n" for k in range(1, n + 1))
+        (tmp_path / "runs" / name / "loss.csv").write_text("step,loss\n" + rows)
+    steps, losses = sweep_figures._curves(tmp_path, {"run": ["a", "b", "lost"]}, [0, 1, 2])
+    assert losses.shape == (2, 84)
+    assert losses[0, :2].tolist() == [2.0, 5.0]
+    assert losses[0, -1] == 250.0
+    assert np.isfinite(losses[1]).sum() == 32  # whole bins of three
+    assert steps[0] == 1.5
+
+
+def test_the_heat_map_has_a_mean_in_each_cell():
+    groups = [np.array(values) for values in ([0.25, 0.75], [1.0], [np.nan], [0.5, np.nan], [0.0], [0.125])]
+    figure = sweep_figures.heat_map(groups, (3, 2), ("lr", "sigma_rec"), ([1, 2, 3], [4, 5]), "accuracy")
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["0.500", "1.000", "–", "0.500", "0.000", "0.125"]
+    assert axes.images[0].get_array().filled(-1).tolist() == [[0.5, 1.0], [-1.0, 0.5], [0.0, 0.125]]
 
 
 def test_sweep_json_is_the_plan(whole):

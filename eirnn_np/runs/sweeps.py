@@ -231,6 +231,7 @@ class _Sweep:
         statuses = self.table.begin()
         self.done = {name for name, status in statuses.items() if succeeded(status)}
         self.count, self.unfinished, self.failed, self.fatal, self.stopped = len(self.done), 0, 0, None, False
+        self.diverged = sum(status == one.DIVERGED for status in statuses.values())
         self.session = {"id": read_plan(folder)[1]["id"], "session": uuid.uuid4().hex}
         self.bar = _bar(len(plan), self.count, total)
         self._flushed, self._short = time.monotonic(), 0
@@ -278,6 +279,7 @@ class _Sweep:
             self.fatal = self.fatal or result["reason"]
         self.table.add(network, result, outcome.attempts)
         self.failed += result["status"] == one.FAILED
+        self.diverged += result["status"] == one.DIVERGED
         self.count += 1
         self._short += one.split(network.options)[0].steps - result["ticks"]
         with self.bar.external_write_mode():
@@ -330,6 +332,8 @@ def _go(folder, plan, total, hands, retries, figures, report, signals):
         with contextlib.suppress(OSError):
             (folder / one.STOP).unlink(missing_ok=True)
     done = f"{going.count - going.failed:,} of {len(plan):,} networks are done"
+    if going.diverged:
+        done += f", {going.diverged:,} of them diverged"
     if signals.caught is not None:
         raise Stopped(f"stopped: {done}; {onwards}", 128 + signals.caught)
     if going.fatal is not None or going.unfinished:
