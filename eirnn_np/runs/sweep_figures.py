@@ -117,7 +117,7 @@ def learning_curves(curves, labels, ax=None):
 
 
 def points_by_setting(groups, labels, name, ideal=None, ax=None):
-    """Every network as a point, a row a setting: a line at their mean, the number of those without a value beside it."""
+    """Every network as a point, a row a setting: a line at their mean, how many have no value beside it."""
     figure, ax = canvas(ax, 7.2, 1.6 + 0.34 * len(groups))
     for row, values in enumerate(groups):
         found = values[np.isfinite(values)]
@@ -127,7 +127,8 @@ def points_by_setting(groups, labels, name, ideal=None, ax=None):
             ax.plot([found.mean()] * 2, [row - 0.32, row + 0.32], color="0.45", lw=2)
         if lost := len(values) - len(found):
             ax.annotate(f"{lost} of {len(values)} not trained", (1.0, row), xycoords=("axes fraction", "data"),
-                        xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color=COLOURS[3])  # fmt: skip
+                        xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
+                        color=COLOURS[3])  # fmt: skip
     if ideal is not None:
         ax.axvline(ideal, color="0.4", lw=1.2, ls="--", zorder=0, label="ideal observer")
         ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
