@@ -1,8 +1,8 @@
-"""What do the model's options cost? Each beside the plain network, at the tutorial's size, one thread.
+"""What do the model's options cost? Each beside the plain network, one thread.
 
-    python benchmarks/options.py [--rounds 30]
+    python benchmarks/options.py [--rounds 30] [--size tutorial | medium | large]
 
-All go through the same kernels: an option is data (mask, tau, x_0, weights) or one branch per chunk. Rounds are
+All go through the same kernels: an option is data (mask, tau, x_0, weights) or a branch a chunk. Rounds are
 interleaved; the ratio is the median over rounds of time / plain.
 """
 
@@ -13,44 +13,75 @@ import numpy as np
 
 import eirnn_np as ei
 
-T, B = 100, 16
+SIZES = {"tutorial": (50, 16, 100), "medium": (256, 64, 100), "large": (1000, 64, 100), "toy": (7, 3, 5)}  # H, B, T
+STEPS = {"tutorial": 50, "medium": 2, "large": 1, "toy": 2}  # of a round
+
+
+def taus(H):
+    return tuple(np.linspace(50.0, 200.0, H))
+
+
+# Name -> fields of the configuration, and arguments of the trainer, as functions of H.
 OPTIONS = {
-    "plain": {},
-    "trained x_0": {"train_x0": True},
-    "tau for each unit": {"tau": tuple(np.linspace(50.0, 200.0, 50))},
-    "mask, 20 % of the connections": {"mask": ei.sparse_mask(ei.ModelConfig(), 0.2)},
-    "squared error": {"loss": "squared_error"},
-    "brainpy": {"dynamics": "brainpy"},
-    "weights": {},
-}
+    "plain": lambda H: ({}, {}),
+    "trained x_0": lambda H: ({"train_x0": True}, {}),
+    "tau for each unit": lambda H: ({"tau": taus(H)}, {}),
+    "mask, 20 % of the connections": lambda H: ({"mask": ei.sparse_mask(ei.ModelConfig(n_hidden=H), 0.2)}, {}),
+    "squared error": lambda H: ({"loss": "squared_error"}, {}),
+    "brainpy": lambda H: ({"dynamics": "brainpy"}, {}),
+    "weights of the time steps": lambda H: ({}, {}),
+    "read-out of all units": lambda H: ({"readout": "all"}, {}),
+    "all weights rectified": lambda H: (
+        {"constraint": "rectify", "constraint_in": "rectify", "constraint_out": "rectify"}, {}
+    ),
+    **{f"activation {name}": lambda H, name=name: ({"activation": name}, {})
+       for name in ("softplus", "tanh", "retanh", "sigmoid")},
+    "penalties of the weights": lambda H: ({"penalties": {"l1_rec": 1e-3, "l2_in": 1e-3, "l2_out": 1e-3}}, {}),
+    "penalty of the rates": lambda H: ({"penalties": {"l2_rates": 1e-3}}, {}),
+    "Omega": lambda H: ({"penalties": {"omega": 2.0}}, {}),
+    "Omega, tau for each unit": lambda H: ({"penalties": {"omega": 2.0}, "tau": taus(H)}, {}),
+    "Omega, penalty of the rates": lambda H: ({"penalties": {"omega": 2.0, "l2_rates": 1e-3}}, {}),
+    "inputs: baseline, noise, rectified": lambda H: (
+        {"sigma_in": 0.01, "baseline_in": 0.2, "rectify_inputs": True}, {}
+    ),
+    "biases frozen": lambda H: ({}, {"freeze": {"b_in": True, "b_rec": True, "b_out": True}}),
+    "Adam, clipped": lambda H: ({}, {"clip": 1.0}),
+    "SGD": lambda H: ({}, {"optimiser": ei.SGD(0.01, clip=np.inf)}),
+    "SGD, clipped": lambda H: ({}, {"optimiser": ei.SGD(0.01, clip=1.0)}),
+}  # fmt: skip
 
 
-def contestant(name):
-    config = ei.ModelConfig(**OPTIONS[name])
-    trainer = ei.Trainer(config, ei.init_params(config), threads=1)
+def contestant(name, size):
+    H, B, T = SIZES[size]
+    fields, arguments = OPTIONS[name](H)
+    config = ei.ModelConfig(n_hidden=H, **fields)
+    trainer = ei.Trainer(config, ei.init_params(config), threads=1, **arguments)
     rng = np.random.default_rng(0)
     inputs = rng.random((T, B, 3), np.float32)
     targets = rng.integers(0, 3, (T, B))
     if config.loss == "squared_error":
         targets = rng.random((T, B, 3), np.float32)
-    weights = rng.random((T, B), np.float32) if name == "weights" else None
+    weights = rng.random((T, B), np.float32) if name == "weights of the time steps" else None
     return lambda: trainer.step(inputs, targets, weights)
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=30)
-    rounds = parser.parse_args(argv).rounds
-    steps = {name: contestant(name) for name in OPTIONS}
+    parser.add_argument("--size", choices=SIZES, default="tutorial")
+    arguments = parser.parse_args(argv)
+    rounds, loops = arguments.rounds, STEPS[arguments.size]
+    steps = {name: contestant(name, arguments.size) for name in OPTIONS}
     for step in steps.values():
         step()
     seconds = np.zeros((rounds, len(steps)))
     for i in range(rounds):
         for j, step in enumerate(steps.values()):
             start = time.perf_counter()
-            for _ in range(50):
+            for _ in range(loops):
                 step()
-            seconds[i, j] = (time.perf_counter() - start) / 50
+            seconds[i, j] = (time.perf_counter() - start) / loops
+    print(f"{arguments.size}, one thread: plain {1e3 * np.median(seconds[:, 0]):.3f} ms a step\n")
     ratio = seconds / seconds[:, :1]
     print("| option | time / plain | quartiles |\n|---|---:|---:|")
     for name, values in zip(steps, ratio.T):

@@ -81,31 +81,32 @@ def pack(ws, network, I, O, n):
 
 @njit
 def gather_and_adam(out, ws, network, update, I, O, n):
-    H, E, params = network.mask.shape[0], network.n_exc, network.params
+    H, R, params = network.mask.shape[0], network.n_read, network.params
     coefficients = k.adam_coefficients(np.float32, update)
     for _ in range(n):
         for q in range((H + O + LANES - 1) // LANES):
             lo, hi = q * LANES, min(q * LANES + LANES, H + O)
             k.gather_units(out, ws, network, lo, hi, I, O)
-            k.adam_units(params, update.m, update.v, out.grads, coefficients, lo, hi, I, H, E, O)
+            k.update_units(params, update, out.grads, coefficients, True, lo, hi, I, H, R, O)
 
 
 def parts(trainer, batch):
     """{name: (function(n), times a step)} for one thread: what is done for each chunk counts once per chunk."""
-    config, model, ws = trainer.config, trainer._model, trainer._workspace
+    config, model = trainer.config, trainer._model
+    ws, weights = trainer._room(batch[0].shape)
     (T, B, I), H, O = batch[0].shape, config.n_hidden, config.n_out
     chunks = len(ws.dw)
     m, network = -(-B // chunks), model.network(trainer.params)
-    out = model.outputs(trainer.grads)
+    out = model.outputs(trainer.grads, model._no_update)
     update = trainer.optimiser.next_update(trainer.params)._replace(
-        done=np.array([999.0, 0.0]), lr=0.0
+        done=np.array([999.0, 0.0, 0.0]), lr=0.0
     )  # the weights stay
     return {
         "forward product": (lambda n: forward_product(ws, m, T, H, I, O, n), chunks),
         "backward product": (lambda n: backward_product(ws, m, T, H, O, n), chunks),
         "weight gradient product": (lambda n: weight_product(ws, m, T, H, I, O, n), chunks),
         "noise": (lambda n: noise(ws, m, T, H, n), chunks),
-        "softmax and loss": (lambda n: loss(ws, m, T, O, batch[1], trainer._weights, n), chunks),
+        "softmax and loss": (lambda n: loss(ws, m, T, O, batch[1], weights, n), chunks),
         "packing the weights": (
             lambda n: pack(ws, network, I, O, n), 1),
         "gathering gradients, Adam": (

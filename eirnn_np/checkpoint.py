@@ -1,13 +1,14 @@
 """Checkpoints: all that a training needs to go on to the bit.
 
-A checkpoint is one safetensors file: parameters and Adam's moments under the keys of the state_dict, and the losses;
-as metadata the configuration, the optimiser, the seed, the count of steps, and a digest of all this. The noise is a
-function of (seed, step) and step k is the k-th batch of its stream, so no generator has a state to be kept.
+A checkpoint is one safetensors file: parameters and the optimiser's moments under the keys of the state_dict, and the
+losses; as metadata the configuration, the optimiser, the seed, the count of steps, and a digest of all this. The noise
+is a function of (seed, step) and step k is the k-th batch of its stream, so no generator has a state to be kept.
 Loading executes nothing.
 """
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,14 @@ from .algorithms import make_trainer
 from .checks import check_array, check_integer
 from .config import ModelConfig
 from .files import load_tensors, save_tensors
-from .optimisers import Adam
+from .optimisers import SGD, Adam, Optimiser
 from .params import Params, take_masks
 from .trainer import Trainer
 
 CHECKPOINT, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 FORMAT = 2  # 1: the streams of a run's seed s were those of RandomState(s), RandomState(s + 1) ...
+OPTIMISERS: dict[str, type[Optimiser]] = {"Adam": Adam, "SGD": SGD}
+FROZEN = "frozen"
 # Prefix of the names in the file -> what an error calls it.
 _PARTS = {"params.": "parameter", "adam.m.": "Adam's first moment of", "adam.v.": "Adam's second moment of"}
 
@@ -38,7 +41,8 @@ def save_checkpoint(folder, trainer, losses, info=None):
     folder : path
         Must exist.
     trainer : Trainer or GradientTrainer
-        Between two steps; its optimiser is Adam. What computes its gradient is not written: keep its name in `info`.
+        Between two steps; its optimiser is Adam or SGD. What computes its gradient is not written: keep its name in
+        `info`.
     losses : (k,) floats
         Of all its steps so far; k is ``trainer.k``. The last may be missing, as where Ctrl-C comes between a step and
         the list of losses: the trainer knows it.
@@ -48,15 +52,16 @@ def save_checkpoint(folder, trainer, losses, info=None):
     Raises
     ------
     ValueError
-        A parameter or moment is not finite, the optimiser is not Adam, or losses and steps do not add up. Nothing is
-        written.
+        A parameter or moment is not finite, the optimiser is neither Adam nor SGD, or losses and steps do not add up.
+        Nothing is written.
     OSError
         The file cannot be written; the files that were there are.
     """
     losses = check_array("losses", losses, (None,), np.float64)
-    adam, flat = trainer.optimiser, trainer.params.flat
-    if not isinstance(adam, Adam):
-        raise ValueError(f"the optimiser must be Adam for a checkpoint to hold it, found {type(adam).__name__}")
+    optimiser, flat = trainer.optimiser, trainer.params.flat
+    kind = type(optimiser).__name__
+    if not isinstance(optimiser, Optimiser) or OPTIMISERS.get(kind) is not type(optimiser):
+        raise ValueError(f"the optimiser must be {' or '.join(OPTIMISERS)} for a checkpoint to hold it, found {kind}")
     if losses.size == trainer.k - 1 and not (losses.size and losses[-1] == trainer.last_loss):
         losses = check_array("losses", np.append(losses, trainer.last_loss), (None,))
     if losses.size != trainer.k:
@@ -64,7 +69,7 @@ def save_checkpoint(folder, trainer, losses, info=None):
             f"losses must be those of all the trainer's steps, found {losses.size} losses of {trainer.k} steps"
         )
     nothing = np.zeros_like(flat)
-    moments = (nothing, nothing) if adam.m is None else (adam.m, adam.v)
+    moments = (nothing, nothing) if optimiser.m is None else (optimiser.m, optimiser.v)
     tensors = {"losses": losses}
     for (prefix, title), values in zip(_PARTS.items(), (flat, *moments)):
         part = Params.like(trainer.config, flat.dtype, values)
@@ -73,10 +78,17 @@ def save_checkpoint(folder, trainer, losses, info=None):
                 raise ValueError(f"{title} {name} is not finite after step {trainer.k}: training diverged")
         tensors |= {prefix + key: array for key, array in part.state_dict().items()}
     tensors |= trainer.config.masks
+    if trainer.frozen.size:
+        tensors[FROZEN] = trainer.frozen
     metadata = {
         "checkpoint": FORMAT,
         "config": trainer.config.to_dict(),
-        "adam": {"lr": adam.lr, "betas": list(adam.betas), "eps": adam.eps},
+        "optimiser": {
+            "name": kind,
+            "lr": None if callable(optimiser.schedule) else optimiser.lr,
+            **optimiser.settings(),
+            "clipped": optimiser.clipped,
+        },
         "seed": int(trainer.seed),
         "k": trainer.k,
         "info": json.dumps(info),  # as text: the order of its keys stays
@@ -91,7 +103,7 @@ def save_checkpoint(folder, trainer, losses, info=None):
     save_tensors(path, tensors, metadata, kept)
 
 
-def load_checkpoint(folder, threads=None, report=None, gradient=None):
+def load_checkpoint(folder, threads=None, report=None, gradient=None, lr=None):
     """Read the last checkpoint of a folder, or, where that is missing or damaged, the previous one.
 
     Parameters
@@ -104,6 +116,8 @@ def load_checkpoint(folder, threads=None, report=None, gradient=None):
     gradient : callable, optional
         That of the GradientTrainer which was saved (see `algorithm`): the checkpoint does not hold it. Without it
         the training goes on by BPTT.
+    lr : callable, optional
+        The schedule of a training that had one: a checkpoint holds no function.
 
     Returns
     -------
@@ -117,10 +131,10 @@ def load_checkpoint(folder, threads=None, report=None, gradient=None):
     FileNotFoundError
         There is no checkpoint.
     ValueError
-        Neither file is a whole checkpoint; says what is wrong with the last one.
+        Neither file is a whole checkpoint; says what is wrong with the last one. Or a schedule is missing.
     """
     saved = read_checkpoint(folder, report)
-    return saved.trainer(gradient, threads), saved.losses, saved.info
+    return saved.trainer(gradient, threads, lr), saved.losses, saved.info
 
 
 class Checkpoint(NamedTuple):
@@ -131,17 +145,22 @@ class Checkpoint(NamedTuple):
     m: Params
     v: Params
     losses: np.ndarray
-    adam: dict
+    optimiser: dict
+    frozen: np.ndarray
     seed: int
     k: int
     info: object
 
-    def trainer(self, gradient=None, threads=None):
-        """The trainer that was saved; see `make_trainer` for `gradient`."""
-        trainer = make_trainer(self.config, self.params, gradient, seed=self.seed, threads=threads)
-        trainer.optimiser = Adam(**self.adam)
-        trainer.optimiser.m, trainer.optimiser.v = self.m.flat, self.v.flat
-        trainer.optimiser.k = self.k
+    def trainer(self, gradient=None, threads=None, lr=None):
+        """The trainer that was saved; see `make_trainer` for `gradient`, `load_checkpoint` for `lr`."""
+        if self.optimiser["lr"] is None and lr is None:
+            raise ValueError("lr must be given: this training had a schedule, a function of k that no checkpoint holds")
+        optimiser = _optimiser(self.optimiser, lr)
+        if isinstance(optimiser, Adam):
+            optimiser.m, optimiser.v = self.m.flat, self.v.flat
+        optimiser.k = self.k
+        trainer = make_trainer(self.config, self.params, gradient, seed=self.seed, threads=threads, optimiser=optimiser)
+        trainer.frozen = self.frozen
         trainer.last_loss = self.losses[-1] if self.k else np.nan
         return trainer
 
@@ -160,6 +179,17 @@ def read_checkpoint(folder, report=None) -> Checkpoint:
             what = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
             report(f"{folder / CHECKPOINT} {what}: going on from {PREVIOUS}, step {saved.k}")
         return saved
+
+
+def _optimiser(saved, lr=None):
+    """The optimiser of what a checkpoint says of it."""
+    saved = {name: value for name, value in saved.items() if value is not None}  # None is the default: infinity
+    kind, clipped = OPTIMISERS[saved.pop("name")], saved.pop("clipped", 0)
+    optimiser = kind(**{"lr": 1.0, "clip": math.inf, **saved})
+    optimiser.clipped = check_integer("clipped", clipped, 0)
+    if lr is not None:
+        optimiser.lr = lr
+    return optimiser
 
 
 def _digest(tensors, metadata):
@@ -199,8 +229,13 @@ def _parse(path):
             raise ValueError(f"parameters and moments must have one dtype, found {params.dtype}, {m.dtype}, {v.dtype}")
         for part in (params, m, v):  # and so the constructors of Checkpoint.trainer have nothing to refuse
             Trainer(config, part, seed=metadata["seed"])
-        Adam(**metadata["adam"])
+        # Until SGD could be held, "adam" had the settings of the one optimiser.
+        optimiser = metadata["optimiser"] if "optimiser" in metadata else {"name": "Adam", **metadata["adam"]}
+        _optimiser(optimiser)
+        frozen = tensors.get(FROZEN, np.zeros(0, np.uint8))
+        if frozen.dtype != np.uint8 or frozen.shape not in ((0,), params.flat.shape):
+            raise ValueError(f"{FROZEN} must be {params.flat.shape} uint8, found {frozen.shape} {frozen.dtype}")
         info = json.loads(metadata["info"])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
-    return Checkpoint(config, params, m, v, losses, metadata["adam"], metadata["seed"], k, info)
+    return Checkpoint(config, params, m, v, losses, optimiser, frozen, metadata["seed"], k, info)

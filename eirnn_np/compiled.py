@@ -5,12 +5,15 @@ Between the public layer, which checks what a user passes, and kernels.py, which
 
 import copyreg
 import math
+from dataclasses import astuple
 
 import numba
 import numpy as np
 
 from . import kernels, threads
-from .config import ModelConfig, sign_mask
+from .config import input_mask, output_mask, sign_mask
+from .noise import INPUT_STREAM
+from .params import Params
 
 
 class KernelModel:
@@ -20,60 +23,80 @@ class KernelModel:
     """
 
     def __init__(self, config, dtype):
-        check_supported(config)
         self.config, self.dtype = config, np.dtype(dtype)
-        self.mask, self.alpha = sign_mask(config).astype(dtype), config.alpha.astype(dtype)
-        self.scale = config.noise_scale.astype(dtype)
-        self.dynamics = kernels.BRAINPY if config.dynamics == "brainpy" else kernels.SONG
+        self._fixed = {
+            "mask": sign_mask(config).astype(dtype),
+            "mask_in": input_mask(config).astype(dtype),
+            "mask_out": output_mask(config).astype(dtype),
+            "alpha": config.alpha.astype(dtype),
+            "scale": config.noise_scale.astype(dtype),
+            "n_read": config.n_read,
+            "dynamics": kernels.BRAINPY if config.dynamics == "brainpy" else kernels.SONG,
+            "activation": getattr(kernels, config.activation.upper()),
+            "constraint": getattr(kernels, config.constraint.upper()),
+            "constraint_in": getattr(kernels, config.constraint_in.upper()),
+            "constraint_out": getattr(kernels, config.constraint_out.upper()),
+            "penalties": np.array(astuple(config.penalties)),
+            "one_tau": bool((config.alpha == config.alpha[0]).all()),
+        }
+        self._limits = {
+            False: self.dtype.type(kernels.GRADIENT_LIMITS[self.dtype.name]),
+            True: np.finfo(self.dtype).max,
+        }
         self.squared = config.loss == "squared_error"
         self.x0, self.dx0 = np.zeros(config.n_hidden, dtype), np.zeros(config.n_hidden, dtype)  # if x_0 is not trained
         # Arrays that a step is told not to use.
         self._vector, self._matrix, self._labels, self._array = (
             np.zeros((0,) * ndim, kind) for ndim, kind in ((1, dtype), (2, dtype), (2, np.int64), (3, dtype))
         )
-        self._no_update = kernels.Update(self._vector, self._vector, np.zeros(2), 0.0, 0.0, 0.0, 0.0)
+        nothing = np.zeros(0, np.uint8)
+        self._no_update = kernels.Update(
+            0, self._vector, self._vector, nothing, np.zeros(3), 0.0, 0.0, 0.0, 0.0, math.inf, math.inf
+        )
         self._entry = None
 
     def __reduce__(self):  # for copy and pickle: a model shares no work array with another
         return KernelModel, (self.config, self.dtype)
 
     def noise_given(self, noise):
-        """The draw that adds `noise`, an array (T, B, H)."""
-        return kernels.Draw(noise, False, np.uint64(0), 0)
+        """The draw that adds `noise`, an array (T, B, H), to a network whose inputs are u."""
+        return kernels.Draw(noise, False, np.uint64(0), 0, False, np.uint64(0), 0.0, 0.0, False)
 
     def noise_made(self, seed, step):
-        """The draw of a training step, `recurrent_noise` of (seed, step), made where it is used."""
-        return kernels.Draw(self._array, True, np.uint64(seed), step)
+        """The draw of a training step: noise and u of (seed, step), made where they are used."""
+        config = self.config
+        return kernels.Draw(
+            self._array, True, np.uint64(seed), step, config.changes_inputs, np.uint64(seed ^ INPUT_STREAM << 32),
+            config.input_noise_scale, config.baseline_in, config.rectify_inputs,
+        )  # fmt: skip
 
     def network(self, params):
         """What the kernels know of the network."""
         if params.dtype != self.dtype:
             raise ValueError(f"params must be {self.dtype} like the model, found {params.dtype}")
         x_start = self.x0 if params.x0 is None else params.x0
-        return kernels.Network(
-            kernel_array(params.flat), x_start, self.mask, self.alpha, self.scale, self.config.n_exc, self.dynamics
-        )
+        return kernels.Network(params=kernel_array(params.flat), x_start=x_start, **self._fixed)
 
-    def outputs(self, grads):
-        """Where the gradients go."""
-        dx_start = self.dx0 if grads.x0 is None else grads.x0
-        return kernels.Outputs(grads.flat, dx_start, self._array, self._array, self._array)
+    def outputs(self, grads, update):
+        """Where the gradients go. Adam squares them: it takes no entry whose square overflows."""
+        dx_start, limit = self.dx0 if grads.x0 is None else grads.x0, self._limits[update.kind == kernels.SGD]
+        return kernels.Outputs(grads.flat, dx_start, self._array, self._array, self._array, limit)
 
     def forward(self, states, rates, outputs, workspace, params, inputs, draw):
         """Forward pass into states, rates (T, B, H) and outputs (T, B, O)."""
-        out = kernels.Outputs(self._vector, self.dx0, states, rates, outputs)
+        out = kernels.Outputs(self._vector, self.dx0, states, rates, outputs, self._limits[False])
         batch = kernels.Batch(inputs, self._labels, self._array, self._matrix)
         self._step(out, workspace, self.network(params), batch, draw, self._no_update)
 
     def loss_and_grads(self, grads, workspace, params, inputs, labels, weights, draw, update=None):
         """Loss, and gradients into `grads`.
 
-        With `update`, an `Adam.next_update`, the parameters are updated too, unless the loss is not finite.
+        With `update`, an optimiser's `next_update`, the parameters are updated too, unless the loss is not finite.
         """
         labels, targets = (self._labels, labels) if self.squared else (labels, self._array)
         batch = kernels.Batch(inputs, labels, targets, weights)
         update = self._no_update if update is None else update
-        return self._step(self.outputs(grads), workspace, self.network(params), batch, draw, update)
+        return self._step(self.outputs(grads, update), workspace, self.network(params), batch, draw, update)
 
     def _step(self, *arguments):
         """kernels.step. Numba's look at the types of six tuples takes 10 us a call; they never change: so only once."""
@@ -85,27 +108,18 @@ class KernelModel:
             return self._entry(*arguments)
 
 
-def check_supported(config):
-    """ValueError for what the kernels do not compute yet."""
-    plain = ModelConfig(config.n_in, config.n_hidden, config.n_out)
-    names = ("activation", "constraint", "constraint_in", "constraint_out", "readout", "mask_in", "mask_out",
-             "penalties")  # fmt: skip
-    differs = (name for name in names if getattr(config, name) is not getattr(plain, name))
-    if found := [name for name in differs if "mask" in name or getattr(config, name) != getattr(plain, name)]:
-        raise ValueError(f'{", ".join(found)}: computed by backend="numpy" alone for now')
-
-
 def kernel_array(array):
     """In C order and writeable, by a copy if need be: Numba compiles anew for each other kind of array."""
     return np.require(array, requirements=("C_CONTIGUOUS", "WRITEABLE", "ALIGNED"))
 
 
-def make_workspace(config, n_time, n_batch, dtype):
-    """All arrays that a training step on batches (T, B) works in, as kernels.py lists them; for one step at a time.
+def make_workspace(config, n_time, n_batch, dtype, by_norm=False):
+    """All arrays that a training step on batches (T, B) works in, as kernels/arrays.py lists them; for one at a time.
 
-    Padded with zeros to whole vectors, and aligned to 64 bytes.
+    With `by_norm` an update that depends on the norm of the gradient can be made. Padded with zeros to whole vectors,
+    and aligned to 64 bytes.
     """
-    I, H, O, dtype = config.n_in, config.n_hidden, config.n_out, np.dtype(dtype)
+    I, H, O, dtype, given = config.n_in, config.n_hidden, config.n_out, np.dtype(dtype), config.penalties
     lanes = 64 // dtype.itemsize
     chunks = kernels.chunk_count(n_batch, H)
     size = -(-n_batch // chunks)
@@ -117,10 +131,14 @@ def make_workspace(config, n_time, n_batch, dtype):
         return aligned_zeros(shape, kind)
 
     n_rows, n_errs = H + I + 1, H + O
-    stride = max(up(n_rows), up(n_errs), up(H, 32))
+    noisy = max(H, I) if config.sigma_in else H  # units that normals are drawn for
+    stride = max(up(n_rows), up(n_errs), up(noisy, 32))
     if stride * dtype.itemsize % 512 == 0:  # such rows would share few sets of the L1 cache
         stride += lanes
     row = size * stride
+    in_block = -(-kernels.BLOCK // size)
+    weighed = any(getattr(given, f"{kind}_{of}") for kind in ("l1", "l2") for of in ("in", "rec", "out"))
+    numbers = Params.like(config, dtype).flat.size if by_norm else 0
     return kernels.Workspace(
         wf=zeros(n_rows * up(n_errs)),
         wb=zeros(n_errs * up(H)),
@@ -128,14 +146,20 @@ def make_workspace(config, n_time, n_batch, dtype):
         rows=zeros(chunks, (n_time + 1) * row),
         x=zeros(chunks, row),
         z=zeros(chunks, O * n_time * size),
-        errs=zeros(chunks, -(-kernels.BLOCK // size) * row),
+        errs=zeros(chunks, in_block * row),
         dr=zeros(chunks, row),
-        words=zeros(chunks, size, up(H, 64), kind=np.uint32),
+        words=zeros(chunks, size, up(noisy, 64), kind=np.uint32),
         normals=zeros(chunks, row),
         soft=zeros(chunks, 5, n_time * size, kind=np.float64),
         loss=zeros(chunks, 8, kind=np.float64),
         dw=zeros(chunks, n_errs, stride),
         dx0=zeros(chunks, up(H)),
+        fine=zeros(-(-(H + O) // lanes) if weighed else 0, kind=np.float64),
+        squares=zeros(chunks, stride if given.l2_rates or given.omega else 0, kind=np.float64),
+        flow=zeros(2 * chunks, row if given.omega else 0),
+        right=zeros(chunks, in_block * row if given.omega else 0),
+        domega=zeros(chunks, H, stride if given.omega else 0),
+        norms=zeros(-(-numbers // kernels.NORM_BLOCK), 2, kind=np.float64),
     )
 
 

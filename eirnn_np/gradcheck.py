@@ -10,8 +10,9 @@ from .algorithms import equations
 from .config import EFFECTIVE_MASKS
 from .differences import GradientReport, check_gradients
 from .functions import ACTIVATIONS
-from .model import check_inputs, check_targets, check_weights, loss_and_grads
+from .model import check_inputs, check_targets, loss_and_grads
 from .params import Params, effective_weights
+from .weights import check_weights
 
 EXTRA_ORACLES = ("rtrl",)
 KINKED = ("relu", "retanh")  # activations

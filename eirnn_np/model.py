@@ -14,6 +14,7 @@ from .config import ModelConfig, Penalties, check_penalties
 from .noise import INPUT_STREAM, seed_key
 from .params import Params, check_params, effective_weights
 from .reference import Trajectory
+from .weights import check_weights
 
 BACKENDS = ("numba", "numpy")
 
@@ -265,17 +266,6 @@ def check_targets(config, labels, weights, shape, dtype):
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(f"labels must lie in 0 .. {config.n_out - 1}, found {labels[at]} at {at}")
     return kernel_array(labels.astype(np.int64, copy=False)), used
-
-
-def check_weights(weights, shape, dtype):
-    """Weights (T, B) that sum to 1; ValueError if they cannot."""
-    T, B, _ = shape
-    if weights is None:
-        return np.full((T, B), 1 / (T * B), dtype)
-    weights = check_array("weights", weights, (T, B), np.float64)
-    if (weights < 0).any() or not 0 < weights.sum() < np.inf:
-        raise ValueError("weights must be 0 or more and not all 0")
-    return (weights / weights.sum()).astype(dtype, order="C")
 
 
 def check_inputs(config, inputs, dtype):

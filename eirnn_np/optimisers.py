@@ -2,51 +2,58 @@
 
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from . import kernels, threads
 from .checks import check_float
+from .kernels import GRADIENT_LIMITS
 from .params import Params
 
-# The largest entry of a gradient that Adam takes: the square of a larger one overflows in its second moment.
-GRADIENT_LIMITS = {"float32": 1e15, "float64": 1e150}
+Rate = float | Callable[[int], float]  # a learning rate, or one for each step k, counted from 0
 
 
-class Adam:
-    """Adam, Algorithm 1 of Kingma & Ba (2015, arXiv:1412.6980), as torch.optim.Adam computes it.
-
-    Bias-corrected moments, eps added outside the square root:
-
-        m = beta1 m + (1 - beta1) g            v = beta2 v + (1 - beta2) g**2
-        p = p - lr / (1 - beta1**k) * m / (sqrt(v / (1 - beta2**k)) + eps)
+class Optimiser:
+    """What Adam and SGD have in common: a rate, the norm of the gradient, counts; and the update by the kernels.
 
     Parameters
     ----------
-    lr : float
-        Learning rate, above 0.
-    betas : (float, float)
-        Decay of the first and the second moment, in [0, 1).
-    eps : float
-        Added to the root of the second moment, above 0: a gradient that stays 0 would be divided by it.
+    lr : float or callable
+        Learning rate, above 0; a schedule is a function of k, the updates done before.
+    clip : float
+        Largest norm of the gradient over all numbers that are trained, above 0; a longer one is scaled to it. Infinity
+        for no clipping.
+    largest : float
+        A gradient with a larger norm is refused, as one that is not finite. Infinity for none.
 
     Attributes
     ----------
-    m, v : (n,) arrays
-        The moments, None before the first update.
-    k : int
-        Updates done. It changes in the same compiled call as the parameters: an interruption finds an update done and
-        counted, or neither.
+    k, clipped : int
+        Updates done, and those whose gradient was clipped. They change in the same compiled call as the parameters: an
+        interruption finds an update done and counted, or neither.
     """
 
-    def __init__(self, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
-        self.lr, self.eps = check_float("lr", lr, above=0), check_float("eps", eps, above=0)
-        if not isinstance(betas, tuple | list | np.ndarray) or np.shape(betas) != (2,):
-            raise ValueError(f"betas must be two numbers, each at least 0 and below 1, found {betas!r}")
-        beta1, beta2 = (check_float(f"betas[{i}]", beta, low=0, below=1) for i, beta in enumerate(betas))
-        self.betas = beta1, beta2
+    m: np.ndarray | None
+    v: np.ndarray | None
+    _kind: int
+    _settings: tuple[str, ...]  # names of what `settings` holds
+
+    def __init__(self, lr: Rate, clip: float, largest: float) -> None:
+        self.lr = lr
+        self.clip = check_float("clip", clip, above=0, infinite=True)
+        self.largest = check_float("largest", largest, above=0, infinite=True)
         self.m = self.v = None
-        self._done = np.zeros(2)  # updates, and the loss of the last where a compiled step has taken it
+        self._done = np.zeros(3)  # updates, the loss of the last where a compiled step has taken it, and those clipped
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next update."""
+        return self.schedule(self.k) if callable(self.schedule) else self.schedule
+
+    @lr.setter
+    def lr(self, value: Rate) -> None:
+        self.schedule = value if callable(value) else check_float("lr", value, above=0)
 
     @property
     def k(self) -> int:
@@ -56,46 +63,129 @@ class Adam:
     def k(self, value: int) -> None:
         self._done[0] = value
 
-    def update(self, params: Params, grads: Params) -> None:
+    @property
+    def clipped(self) -> int:
+        return int(self._done[2])
+
+    @clipped.setter
+    def clipped(self, value: int) -> None:
+        self._done[2] = value
+
+    @property
+    def by_norm(self) -> bool:
+        """Does the norm of the gradient decide on an update?"""
+        return min(self.clip, self.largest) < math.inf
+
+    def settings(self) -> dict:
+        """What it was made of, but for the rate: plain values, infinity as None."""
+        return {name: _plain(getattr(self, name)) for name in self._settings}
+
+    def update(self, params: Params, grads: Params, frozen: np.ndarray | None = None) -> None:
         """One step, in place on ``params.flat``; `params` and `grads` are Params of the same shapes.
 
-        Raises FloatingPointError for a gradient that is not finite, or so large that its square overflows (nothing has
-        changed then), and where a parameter is not finite after the update.
+        Numbers whose `frozen` (n,) uint8 is not 0 keep bytes and moments; their gradient becomes 0. Raises
+        FloatingPointError for a gradient that is not finite or too large (nothing has changed then), and where a
+        parameter is not finite after the update.
         """
         p, g = _buffers(params, grads)
-        _check_gradient(grads, GRADIENT_LIMITS[g.dtype.name])
+        update = self.next_update(params, frozen)
+        _check_gradient(grads, self._limit(g.dtype), update.frozen)
         before = self.k
         with threads.launch():
-            kernels.adam(p, self.next_update(params), g)
-        if self.k == before:
-            raise FloatingPointError(f"a parameter is not finite after update {before + 1}: {_not_finite(params)}")
+            kernels.apply_update(p, update, g, np.empty((-(-p.size // kernels.NORM_BLOCK), 2)))
+        if self.k > before:
+            return
+        if (bad := _not_finite(params)) is None:
+            raise FloatingPointError(f"the norm of the gradient is above {self.largest:g}; nothing has changed")
+        raise FloatingPointError(f"a parameter is not finite after update {before + 1}: {bad}")
 
-    def next_update(self, params):
+    def _limit(self, dtype):
+        """The largest entry of a gradient that is taken."""
+        return math.inf
+
+    def _moments(self, p):
+        """Both moments, for parameters p, and the two betas and eps."""
+        raise NotImplementedError
+
+    def next_update(self, params, frozen=None):
         """The next update, as the kernels take it."""
-        p = params.flat
+        p, nothing = params.flat, np.zeros(0, np.uint8)
+        m, v, beta1, beta2, eps = self._moments(p)
+        for a in (m, v):
+            if a.size and (a.shape != p.shape or a.dtype != p.dtype or not a.flags.carray):
+                raise ValueError(f"this Adam holds moments for {a.shape} {a.dtype}, found {p.shape} {p.dtype}")
+        lr = check_float(f"lr at step {self.k}", self.lr, above=0) if callable(self.schedule) else self.schedule
+        frozen = nothing if frozen is None else frozen
+        return kernels.Update(self._kind, m, v, frozen, self._done, lr, beta1, beta2, eps, self.clip, self.largest)
+
+    def __copy__(self):  # with moments of its own
+        return copy.deepcopy(self)
+
+
+class Adam(Optimiser):
+    """Adam, Algorithm 1 of Kingma & Ba (2015, arXiv:1412.6980), as torch.optim.Adam computes it.
+
+    Bias-corrected moments, eps added outside the square root:
+
+        m = beta1 m + (1 - beta1) g            v = beta2 v + (1 - beta2) g**2
+        p = p - lr / (1 - beta1**k) * m / (sqrt(v / (1 - beta2**k)) + eps)
+
+    with the gradient g clipped before, where that is asked for.
+
+    Parameters
+    ----------
+    lr : float or callable
+        Learning rate, above 0, or a function of k, the updates done before.
+    betas : (float, float)
+        Decay of the first and the second moment, in [0, 1).
+    eps : float
+        Added to the root of the second moment, above 0: a gradient that stays 0 would be divided by it.
+    clip, largest : float
+        Norm to which a longer gradient is scaled, and norm above which it is refused. (S1)
+
+    Attributes
+    ----------
+    m, v : (n,) arrays
+        The moments, None before the first update.
+    k, clipped : int
+        Updates done, and those whose gradient was clipped.
+    """
+
+    _kind, _settings = kernels.ADAM, ("betas", "eps", "clip", "largest")
+
+    def __init__(
+        self, lr: Rate = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, clip: float = math.inf,
+        largest: float = math.inf,
+    ) -> None:  # fmt: skip
+        super().__init__(lr, clip, largest)
+        self.eps = check_float("eps", eps, above=0)
+        if not isinstance(betas, tuple | list | np.ndarray) or np.shape(betas) != (2,):
+            raise ValueError(f"betas must be two numbers, each at least 0 and below 1, found {betas!r}")
+        beta1, beta2 = (check_float(f"betas[{i}]", beta, low=0, below=1) for i, beta in enumerate(betas))
+        self.betas = beta1, beta2
+
+    def _limit(self, dtype):
+        return GRADIENT_LIMITS[dtype.name]
+
+    def _moments(self, p):
         if not p.dtype.type(self.eps):
             raise ValueError(f"eps must be above 0 in {p.dtype}, found {self.eps}")
         if self.m is None:
             self.m, self.v = np.zeros_like(p), np.zeros_like(p)
-        update = kernels.Update(self.m, self.v, self._done, self.lr, *self.betas, self.eps)
-        for a in update[:2]:
-            if a.shape != p.shape or a.dtype != p.dtype or not a.flags.carray:
-                raise ValueError(f"this Adam holds moments for {a.shape} {a.dtype}, found {p.shape} {p.dtype}")
-        return update
-
-    def __copy__(self) -> "Adam":  # with moments of its own
-        return copy.deepcopy(self)
+        return self.m, self.v, *self.betas, self.eps
 
 
-class SGD:
+class SGD(Optimiser):
     """p = p - lr g min(1, clip / |g|), |g| the norm over all parameters (Pascanu, Mikolov & Bengio 2013). (S1)
 
     Parameters
     ----------
-    lr : float
-        Learning rate, above 0.
+    lr : float or callable
+        Learning rate, above 0, or a function of k, the updates done before.
     clip : float
         Largest norm of the gradient, above 0; infinity for no clipping.
+    largest : float
+        Norm above which a gradient is refused.
 
     Attributes
     ----------
@@ -103,33 +193,19 @@ class SGD:
         Updates whose gradient was clipped, and updates done.
     """
 
-    def __init__(self, lr: float, clip: float = 1.0) -> None:
-        self.lr, self.clip = check_float("lr", lr, above=0), check_float("clip", clip, above=0, infinite=True)
-        self._done = np.zeros(2)  # updates, and those clipped
+    _kind, _settings = kernels.SGD, ("clip", "largest")
 
-    @property
-    def k(self) -> int:
-        return int(self._done[0])
+    def __init__(self, lr: Rate, clip: float = 1.0, largest: float = math.inf) -> None:
+        super().__init__(lr, clip, largest)
 
-    @property
-    def clipped(self) -> int:
-        return int(self._done[1])
+    def _moments(self, p):
+        nothing = np.zeros(0, p.dtype)
+        return nothing, nothing, 0.0, 0.0, 1.0
 
-    def update(self, params: Params, grads: Params) -> None:
-        """One step, in place on ``params.flat``; `params` and `grads` are Params of the same shapes."""
-        p, g = _buffers(params, grads)
-        _check_gradient(grads, math.inf)
-        largest = float(np.abs(g).max())
-        # Of the scaled gradient, for the square of a large one overflows.
-        norm = float(np.linalg.norm(g.astype(np.float64) / largest)) if largest else 0.0
-        clipped = norm > self.clip / largest if largest else False
-        before, rate = self.k, self.lr * (self.clip / largest / norm if clipped else 1.0)  # (S1)
-        kernels.sgd(p, self._done, g, rate, clipped)
-        if self.k == before:
-            raise FloatingPointError(f"update {before + 1} would make a parameter infinite; nothing has changed")
 
-    def __copy__(self) -> "SGD":
-        return copy.deepcopy(self)
+def _plain(value):
+    """A setting as JSON has it."""
+    return None if value == math.inf else list(value) if isinstance(value, tuple) else value
 
 
 def _buffers(params, grads):
@@ -140,8 +216,10 @@ def _buffers(params, grads):
     return p, g
 
 
-def _check_gradient(grads, limit):
-    """FloatingPointError unless all entries are finite and at most `limit`."""
+def _check_gradient(grads, limit, frozen):
+    """FloatingPointError unless all entries that are not frozen are finite and at most `limit`."""
+    if frozen.size:
+        grads.flat[frozen != 0] = 0
     bad = {name: g for name, g in grads.items() if not (np.isfinite(g) & (np.abs(g) <= limit)).all()}
     if bad:
         what = "finite" if limit == math.inf else f"finite and at most {limit:g}"
@@ -149,5 +227,5 @@ def _check_gradient(grads, limit):
 
 
 def _not_finite(params):
-    """The names of the parameters that are not finite."""
-    return ", ".join(name for name, values in params.items() if not np.isfinite(values).all()) or "the moments"
+    """The names of the parameters that are not finite, or None."""
+    return ", ".join(name for name, values in params.items() if not np.isfinite(values).all()) or None

@@ -1,45 +1,56 @@
 """Trainer, which takes one training step at a time, and `train`, the loop around it."""
 
 import copy
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numba
 import numpy as np
 
 from . import kernels
-from .checks import check_integer
+from .checks import check_array, check_integer
 from .compiled import KernelModel, make_workspace
 from .config import ModelConfig
-from .model import check_inputs, check_targets, check_weights
+from .model import check_inputs, check_targets
 from .noise import seed_key
-from .optimisers import GRADIENT_LIMITS, Adam
+from .optimisers import GRADIENT_LIMITS, Adam, Optimiser, Rate
 from .params import Params, check_params
 from .threads import limited
+from .weights import check_class_weights, check_weights, weights_of_labels
+
+DEFAULT_RATE = 1e-3
 
 
 class Trainer:
-    """Trains one network, one whole step at a time: noise, forward pass, loss, BPTT, Adam.
+    """Trains one network, one whole step at a time: noise, forward pass, loss, BPTT, update.
 
     Parameters
     ----------
     config : ModelConfig
     params : Params
         Changed in place; their dtype is that of the arithmetic.
-    lr : float
-        Adam's learning rate.
+    lr : float or callable
+        Adam's learning rate; a schedule is a function of k. ``trainer.lr = 1e-4`` changes it between two steps.
     seed : int
-        Of the recurrent noise: step k (from 0) uses ``recurrent_noise(config, seed, k, T, B)``.
+        Of the noise: step k (from 0) uses ``recurrent_noise(config, seed, k, T, B)``, and ``input_noise`` likewise.
     threads : int, optional
         Numba threads of a step, all by default. The result does not depend on it.
+    optimiser : Adam or SGD, optional
+        In place of Adam(lr).
+    clip : float, optional
+        Largest norm of the whole gradient; see Adam. With an `optimiser` it is that one's.
+    freeze : dict, optional
+        Name of a parameter -> True, or a bool array of its shape: numbers that are not trained. They keep their bytes,
+        their moments do not move, their gradient is 0, and no norm counts it.
 
     Attributes
     ----------
-    optimiser : Adam
+    optimiser : Adam or SGD
         Also under the name ``adam``.
     grads : Params
-        The gradients of the last step.
+        The gradients of the last step, before clipping.
     k : int
         Steps taken: the updates of the optimiser, which are counted in the same compiled call.
     last_loss : float
@@ -47,26 +58,34 @@ class Trainer:
     """
 
     def __init__(
-        self, config: ModelConfig, params: Params, lr: float = 1e-3, seed: int = 0, threads: int | None = None
-    ) -> None:
+        self, config: ModelConfig, params: Params, lr: Rate = DEFAULT_RATE, seed: int = 0, threads: int | None = None,
+        *, optimiser: Optimiser | None = None, clip: float | None = None,
+        freeze: Mapping[str, bool | np.ndarray] | None = None,
+    ) -> None:  # fmt: skip
         threads = check_trainer(config, params, seed, threads)
         self.config, self._params, self.seed = config, params, seed
-        self.optimiser = Adam(lr)
+        self.optimiser = make_optimiser(lr, optimiser, clip)
+        self.frozen = frozen_numbers(params, freeze)
         self.grads = Params.like(config, params.dtype)
         self.threads = threads
         self._model = KernelModel(config, params.dtype)
-        self._shape = self._workspace = self._weights = None
+        self._rooms: dict = {}  # by the shape of a batch: workspace and weights of the last few
         self._bits = np.int32 if params.dtype == np.float32 else np.int64
 
     def __getstate__(self):  # for copies and pickles: the work arrays are made anew by the next step
-        return self.__dict__ | {"_workspace": None, "_shape": None}
+        return self.__dict__ | {"_rooms": {}}
 
     def __copy__(self):  # two trainers of one network would spoil each other's moments
         return copy.deepcopy(self)
 
     @property
     def lr(self) -> float:
+        """The learning rate of the next step."""
         return self.optimiser.lr
+
+    @lr.setter
+    def lr(self, value: Rate) -> None:
+        self.optimiser.lr = value
 
     @property
     def k(self) -> int:
@@ -96,14 +115,15 @@ class Trainer:
         self._params = value
 
     @property
-    def adam(self) -> Adam:
+    def adam(self) -> Optimiser:
         return self.optimiser
 
     def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step on inputs (T, B, I) and labels (T, B); returns the loss before the update.
 
         A step happens or it does not. Where the loss is not finite, or an entry of the gradient is not or is too large
-        for Adam, parameters, moments and `k` stay as they were. Ctrl-C finds a step done and counted, or neither.
+        for the optimiser, parameters, moments and `k` stay as they were. Ctrl-C finds a step done and counted, or
+        neither.
         Where the update itself overflows (a very large lr), `k` stays, and the parameters are not finite.
 
         Arguments are as in `loss_and_grads`, checked like there; nothing has changed if one is refused.
@@ -113,16 +133,23 @@ class Trainer:
         if weights is not None or not self._takes(inputs, labels):
             inputs = check_inputs(self.config, inputs, self.params.dtype)
             labels, weights = check_targets(self.config, labels, weights, inputs.shape, self.params.dtype)
-        if inputs.shape != self._shape:
-            self._workspace = make_workspace(self.config, inputs.shape[0], inputs.shape[1], self.params.dtype)
-            self._weights = check_weights(None, inputs.shape, self.params.dtype)
-            self._shape = inputs.shape
-        weights = self._weights if weights is None else weights
-        update, draw = self.optimiser.next_update(self.params), self._model.noise_made(self.seed, self.k)
+        workspace, alike = self._room(inputs.shape)
+        weights = alike if weights is None else weights
+        update, draw = self.optimiser.next_update(self.params, self.frozen), self._model.noise_made(self.seed, self.k)
         with limited(self.threads):
-            return self._model.loss_and_grads(
-                self.grads, self._workspace, self.params, inputs, labels, weights, draw, update
+            return self._model.loss_and_grads(self.grads, workspace, self.params, inputs, labels, weights, draw, update)
+
+    def _room(self, shape):
+        """Workspace and equal weights for batches (T, B) of this shape; made once while few shapes alternate."""
+        key = shape, self.optimiser.by_norm
+        if key not in self._rooms:
+            while len(self._rooms) >= 4:
+                del self._rooms[next(iter(self._rooms))]
+            self._rooms[key] = (
+                make_workspace(self.config, shape[0], shape[1], self.params.dtype, self.optimiser.by_norm),
+                check_weights(None, shape, self.params.dtype),
             )
+        return self._rooms[key]
 
     def _takes(self, inputs, labels):
         """Can the kernels work on these very arrays? If not, the slow way converts them or says what is wrong."""
@@ -144,7 +171,38 @@ class Trainer:
     def compile(self, n_time: int, n_batch: int) -> None:
         """Compile what `step` needs, without changing anything."""
         batch = blank_batch(self.config, n_time, n_batch, self.params.dtype)
-        Trainer(self.config, self.params.copy(), self.lr, self.seed, self.threads).step(*batch)
+        Trainer(self.config, self.params.copy(), seed=self.seed, threads=self.threads).step(*batch)
+
+
+def make_optimiser(lr: Rate, optimiser: Optimiser | None, clip: float | None) -> Optimiser:
+    """The optimiser that is given, or Adam; ValueError where an argument belongs to the other."""
+    if optimiser is None:
+        return Adam(lr, clip=math.inf if clip is None else clip)
+    if not isinstance(optimiser, Optimiser):
+        raise ValueError(f"optimiser must be an Adam or SGD, found {optimiser!r}")
+    if clip is not None or lr is not DEFAULT_RATE:
+        name = "lr" if clip is None else "clip"
+        raise ValueError(f"{name} belongs to the optimiser where one is given: {type(optimiser).__name__}({name}=...)")
+    return optimiser
+
+
+def frozen_numbers(params: Params, freeze: Mapping[str, bool | np.ndarray] | None) -> np.ndarray:
+    """(n,) uint8, 1 where a number of the flat buffer is not trained; (0,) where all are."""
+    if freeze is None or not len(freeze):
+        return np.zeros(0, np.uint8)
+    if not isinstance(freeze, Mapping):
+        raise ValueError(f"freeze must be a dict of parameters' names, found {freeze!r}")
+    if unknown := [name for name in freeze if name not in params.shapes]:
+        raise ValueError(f"freeze must name parameters of this network ({', '.join(params.shapes)}), found {unknown}")
+    found = []
+    for name, shape in params.shapes.items():
+        which = freeze.get(name, False)
+        array = check_array(f"freeze[{name!r}]", which, () if np.ndim(which) == 0 else shape)
+        if array.dtype != bool:
+            raise ValueError(f"freeze[{name!r}] must be True, False or a bool array of shape {shape}, found {which!r}")
+        found.append(np.broadcast_to(array, shape).ravel())
+    frozen = np.concatenate(found).astype(np.uint8)
+    return frozen if frozen.any() else np.zeros(0, np.uint8)
 
 
 def blank_batch(config: ModelConfig, n_time: int, n_batch: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -184,27 +242,30 @@ class TakesSteps(Protocol):
     @property
     def lr(self) -> float: ...
 
-    def step(self, inputs: np.ndarray, labels: np.ndarray) -> float: ...
+    def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float: ...
 
 
 def train(
     trainer: TakesSteps,
-    batches: Iterator[tuple[np.ndarray, np.ndarray]],
+    batches: Iterator[tuple[np.ndarray, ...]],
     steps: int,
     on_step: Callable[[int, float], object] | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """The loop: take `steps` training steps with a trainer on any iterator of (inputs, labels); no folder is involved.
+    """The loop: take `steps` training steps with a trainer on any iterator of batches; no folder is involved.
 
     `run` and `resume` work on a run folder, and use this.
 
     Parameters
     ----------
     trainer : Trainer
-    batches : iterator of (inputs (T, B, I), targets)
+    batches : iterator of (inputs (T, B, I), targets) or (inputs, targets, weights (T, B))
         All of one shape, or the trainer makes a new workspace when the shape changes.
     steps : int
     on_step : callable, optional
         Called as ``on_step(k, loss)`` after each step, k from 1.
+    class_weights : (O,) floats, optional
+        Weight of each label, times the weights that a batch has: torch's ``CrossEntropyLoss(weight=...)``.
 
     Returns
     -------
@@ -223,18 +284,25 @@ def train(
     config, dt = getattr(trainer, "config", None), getattr(batches, "dt", None)
     if config is not None and dt is not None and dt != config.dt:
         raise ValueError(f"dt must be the same for network and batches, found {config.dt:g} and {dt:g} ms")
+    if class_weights is not None:
+        if config is not None and config.loss != "cross_entropy":
+            raise ValueError(f"class_weights belong to labels: the network's loss is {config.loss}")
+        n_out = len(class_weights) if config is None else config.n_out
+        of_class = check_class_weights(class_weights, n_out)
     losses = np.full(steps, np.nan)
     seconds = {"batches": 0.0, "training": 0.0}
     clock = time.perf_counter
     for k in range(steps):
         start = clock()
         try:
-            inputs, targets = next(batches)
+            inputs, targets, *weights = next(batches)
         except StopIteration:
             raise RunError(f"the batches ended after {k} of {steps} steps") from None
+        if class_weights is not None:
+            weights = [weights_of_labels(of_class, targets, *weights)]
         middle = clock()
         taken = trainer.k
-        losses[k] = loss = trainer.step(inputs, targets)
+        losses[k] = loss = trainer.step(inputs, targets, *weights)
         seconds["batches"] += middle - start
         seconds["training"] += clock() - middle
         if trainer.k == taken:

@@ -86,10 +86,14 @@ def test_a_gradient_trainer_goes_on_by_its_own_gradient(tmp_path):
     assert take(plain, problem, 3) != expected  # by BPTT, as load_checkpoint says
 
 
-def test_only_adam_fits_into_a_checkpoint(tmp_path):
+def test_an_optimiser_of_one_s_own_fits_into_no_checkpoint(tmp_path):
     problem = make_problem()
-    trainer = GradientTrainer(problem.config, problem.params, optimiser=SGD(0.1))
-    with pytest.raises(ValueError, match="the optimiser must be Adam for a checkpoint to hold it, found SGD"):
+
+    class Own(SGD):
+        pass
+
+    trainer = GradientTrainer(problem.config, problem.params, optimiser=Own(0.1))
+    with pytest.raises(ValueError, match="the optimiser must be Adam or SGD for a checkpoint to hold it, found Own"):
         ei.save_checkpoint(tmp_path, trainer, take(trainer, problem, 2))
     assert files(tmp_path) == {}
 
@@ -162,11 +166,11 @@ FOREIGN = {
         t.update({n: a.astype(float)}) for n, a in t.items() if n.startswith("adam")
     ],
     "parameter infinite": lambda t, m: t["params.fc.bias"].fill(np.inf),
-    "lr": lambda t, m: m["adam"].update(lr=-1),
-    "lr is text": lambda t, m: m["adam"].update(lr="0.1"),
-    "betas": lambda t, m: m["adam"].update(betas=[0.9]),
-    "Adam has another option": lambda t, m: m["adam"].update(colour="red"),
-    "Adam is a list": lambda t, m: m.update(adam=[1, 2, 3]),
+    "lr": lambda t, m: m["optimiser"].update(lr=-1),
+    "lr is text": lambda t, m: m["optimiser"].update(lr="0.1"),
+    "betas": lambda t, m: m["optimiser"].update(betas=[0.9]),
+    "Adam has another option": lambda t, m: m["optimiser"].update(colour="red"),
+    "Adam is a list": lambda t, m: m.update(optimiser=[1, 2, 3]),
     "seed": lambda t, m: m.update(seed=2**64),
     "config": lambda t, m: m["config"].update(n_hidden=8),
     "config is none": lambda t, m: m.update(config=None),
@@ -186,7 +190,7 @@ def test_parts_that_do_not_fit_are_refused(saved, case):
 
 def test_a_number_changed_by_hand_is_noticed(saved):
     folder, *_ = saved
-    rewrite(folder, lambda t, m: m["adam"].update(lr=0.02), digest=False)
+    rewrite(folder, lambda t, m: m["optimiser"].update(lr=0.02), digest=False)
     with pytest.raises(ValueError, match="damaged"):
         ei.load_checkpoint(folder)
 
@@ -480,16 +484,20 @@ def test_a_loss_that_is_missing_is_the_last_also_after_loading(problem, tmp_path
 
 def test_ctrl_c_right_after_an_update_of_another_algorithm(tmp_path, monkeypatch):
     """A second Ctrl-C, which does not wait for the step: the run goes on behind the update that is done."""
-    options, folder, update = [*OPTIONS, "--algorithm", "eprop", "--hidden", "9"], tmp_path / "run", kernels.adam
+    options, folder, update = (
+        [*OPTIONS, "--algorithm", "eprop", "--hidden", "9"],
+        tmp_path / "run",
+        kernels.apply_update,
+    )
     assert run(*options, "--out", tmp_path / "whole") == 0
 
-    def interrupted(p, of, g):
-        update(p, of, g)
+    def interrupted(p, of, *rest):
+        update(p, of, *rest)
         if of.done[0] == 8:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(kernels, "adam", interrupted)
+        patch.setattr(kernels, "apply_update", interrupted)
         assert run(*options, "--out", folder) == 130
     assert ei.load_checkpoint(folder)[0].k == len(losses(folder)) == 8
     assert run("train", "--resume", folder, "--no-figures") == 0

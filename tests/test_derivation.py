@@ -20,13 +20,13 @@ STUDIED = [*ONLINE, "J1", "J2", "J3", "J4", "J5", "J6", "S1", *FIXED]
 WHERE = {
     "the reference": (["reference.py"], EQUATIONS),
     "the kernels": (
-        ["kernels/units.py", "kernels/chunks.py", "kernels/losses.py"],
-        [*(f"F{n}" for n in range(1, 9)), *(f"B{n}" for n in range(1, 13))],
+        [f"kernels/{name}.py" for name in ("units", "chunks", "losses", "activations", "optimisers")],
+        [*EQUATIONS, "S1"],
     ),
     "the other algorithms": (["algorithms/equations.py"], ONLINE),
     "their kernels": (["algorithms/kernels.py"], ["T1", "L1", "L2", "L3"]),
     "fixed points": (["dynamics/kernels.py", "dynamics/points.py", "dynamics/field.py"], ["J1", *FIXED]),
-    "the studies": (["optimisers.py", "study/gradient_flow.py"], ["J1", "J2", "J3", "J4", "J5", "J6", "S1"]),
+    "the studies": (["kernels/optimisers.py", "study/gradient_flow.py"], ["J1", "J2", "J3", "J4", "J5", "J6", "S1"]),
 }
 
 

@@ -20,7 +20,7 @@ COMMANDS = [name.replace("-", "_") for name in _COMMANDS]
 LEVELS = [
     ["cache", "checks", "files", "functions", "lazy", "notices", "threads"],
     ["jit"],
-    ["noise", "kernels", "differences"],
+    ["noise", "kernels", "differences", "weights"],
     ["config"],
     ["params", "connectivity"],
     ["reference", "compiled", "optimisers"],
@@ -39,7 +39,7 @@ WINGS = [
 ]  # fmt: skip
 # Within a wing, from the ground up; its __init__ stands on top.
 INSIDE = {
-    "kernels": ["arrays", "tile", "normals", "losses", "optimisers", "units", "chunks", "steps"],
+    "kernels": ["arrays", "tile", "normals", "losses", "activations", "optimisers", "units", "chunks", "steps"],
     "tasks": [
         "tutorial",
         "seeds",

@@ -121,3 +121,92 @@ def loss_and_grads(state_dict, inputs, labels, noise, e_ratio, alpha, mask=None,
     if start is not None:
         grads["rnn.x0"] = start.grad.numpy()
     return loss.item(), grads, states.detach().numpy(), rates.detach().numpy(), outputs.detach().numpy()
+
+
+# --- The model with all its options, from the equations of the paper and of its authors' code ---
+
+RATES = {
+    "relu": torch.relu,
+    "softplus": nn.functional.softplus,
+    "tanh": torch.tanh,
+    "retanh": lambda x: torch.relu(torch.tanh(x)),
+    "sigmoid": torch.sigmoid,
+}
+WEIGHTS = {"abs": torch.abs, "rectify": torch.relu, "free": lambda theta: theta}
+
+
+def effective_inputs(inputs, noise, options):
+    u = options["baseline_in"] + inputs + (0 if noise is None else noise)
+    return torch.relu(u) if options["rectify_inputs"] else u
+
+
+def run(theta, u, noise, options):
+    """States, rates, outputs, and the effective recurrent weights; theta: dict of tensors by our short names."""
+    brainpy, f = options["dynamics"] == "brainpy", RATES[options["activation"]]
+    w_in, w_rec, w_out = (
+        WEIGHTS[options[kind]](theta[name]) * options[mask]
+        for name, kind, mask in (
+            ("w_in", "constraint_in", "mask_in"),
+            ("w_rec", "constraint", "mask"),
+            ("w_out", "constraint_out", "mask_out"),
+        )
+    )
+    bias = theta["b_rec"] if brainpy else theta["b_rec"] + theta["b_in"]
+    alpha = options["alpha"]
+    x = theta["x0"].expand(u.shape[1], -1) if "x0" in theta else torch.zeros(u.shape[1], len(w_rec), dtype=u.dtype)
+    r, states, rates = f(x), [], []
+    for t in range(len(u)):
+        current = nn.functional.linear(r, w_rec, bias) + nn.functional.linear(u[t], w_in)
+        x = (r if brainpy else x) * (1 - alpha) + current * alpha + noise[t]
+        r = f(x)
+        states.append(x)
+        rates.append(r)
+    outputs = nn.functional.linear(torch.stack(rates)[..., : w_out.shape[1]], w_out, theta["b_out"])
+    return states, rates, outputs, w_rec
+
+
+def omega_of(loss, states, w_rec, options):
+    """Omega of the paper, with the deltas of autograd; a function of w_rec with deltas and states held constant."""
+    deltas = [delta.detach() for delta in torch.autograd.grad(loss, states, retain_graph=True)]
+    terms, alpha, f = [], options["alpha"], RATES[options["activation"]]
+    for k in range(len(states) - 1):
+        x = states[k].detach().requires_grad_()
+        (slope,) = torch.autograd.grad(f(x).sum(), x)
+        e = (1 - alpha) * deltas[k + 1]
+        v = (1 - alpha) * e + ((alpha * e) @ w_rec) * slope
+        for b in range(len(e)):
+            if (size := (e[b] ** 2).sum()) >= 1e-20:
+                terms.append(((v[b] ** 2).sum() / size - 1) ** 2)
+    return sum(terms) / len(terms) if terms else 0 * w_rec.sum()
+
+
+def with_options(params, inputs, labels, noise, weights, input_noise, options):
+    """(loss, {name: gradient}, outputs, Omega, its gradient at w_rec) in float64, all as numpy.
+
+    options: the fields of a configuration that say more than sizes, with alpha (H,), the three masks as arrays, and
+    penalties as a dict.
+    """
+    as64 = lambda a: torch.tensor(np.asarray(a, dtype=np.float64))  # noqa: E731
+    options = {k: as64(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    theta = {name: as64(value).requires_grad_() for name, value in params.items()}
+    u = effective_inputs(as64(inputs), None if input_noise is None else as64(input_noise), options)
+    states, rates, outputs, w_rec = run(theta, u, as64(noise), options)
+    weights = None if weights is None else as64(weights)
+    if options["loss"] == "squared_error":
+        loss = squared_error(outputs, as64(labels), weights)
+    else:
+        loss = cross_entropy(outputs, torch.tensor(np.asarray(labels)), weights)
+    penalties = options["penalties"]
+    total, omega, d_omega = loss, 0.0, torch.zeros_like(w_rec)
+    if options["dynamics"] != "brainpy":
+        value = omega_of(loss, states, w_rec, options)
+        omega, (d_omega,) = value.item(), torch.autograd.grad(value, theta["w_rec"], retain_graph=True)
+    for which in ("in", "rec", "out"):
+        entries = theta[f"w_{which}"].flatten()
+        total = total + penalties[f"l1_{which}"] * torch.linalg.vector_norm(entries, 1) / len(entries)
+        total = total + penalties[f"l2_{which}"] * torch.dot(entries, entries) / len(entries)
+    total = total + penalties["l2_rates"] * torch.stack(rates).square().mean()
+    total.backward()
+    grads = {k: np.zeros(v.shape) if v.grad is None else v.grad.numpy() for k, v in theta.items()}
+    grads["w_rec"] = grads["w_rec"] + penalties["omega"] * d_omega.numpy()
+    return total.item(), grads, outputs.detach().numpy(), omega, d_omega.numpy()

@@ -7,7 +7,7 @@ here: `Trainer` makes its whole step of BPTT in one compiled call.
 import contextlib
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -16,10 +16,10 @@ from ..checks import check_array, check_choice, check_integer
 from ..config import ModelConfig
 from ..functions import ACTIVATIONS
 from ..noise import uniforms
-from ..optimisers import Adam
+from ..optimisers import Optimiser, Rate
 from ..params import Params, effective_weights
 from ..threads import launch, limited
-from ..trainer import Trainer, blank_batch, check_trainer
+from ..trainer import DEFAULT_RATE, Trainer, blank_batch, check_trainer, frozen_numbers, make_optimiser
 from . import equations, kernels
 from .names import ALGORITHMS
 
@@ -203,17 +203,24 @@ class GradientTrainer:
         As in `Trainer`.
     gradient : callable
         See `algorithm`.
-    optimiser : object with ``update(params, grads)``, optional
+    optimiser : Adam, SGD, or an object with ``update(params, grads)``, optional
         Adam(lr) by default.
+    clip, freeze
+        As in `Trainer`.
     """
 
     def __init__(
-        self, config: ModelConfig, params: Params, gradient: Gradient = model.loss_and_grads, lr: float = 1e-3,
-        seed: int = 0, threads: int | None = None, optimiser=None,
+        self, config: ModelConfig, params: Params, gradient: Gradient = model.loss_and_grads, lr: Rate = DEFAULT_RATE,
+        seed: int = 0, threads: int | None = None, optimiser=None, *, clip: float | None = None,
+        freeze: Mapping[str, bool | np.ndarray] | None = None,
     ) -> None:  # fmt: skip
         self.threads = check_trainer(config, params, seed, threads)
         self.config, self.params, self.seed, self.gradient = config, params, seed, gradient
-        self.optimiser = Adam(lr) if optimiser is None else optimiser
+        own = isinstance(optimiser, Optimiser | None)
+        if not own and (clip is not None or freeze):
+            raise ValueError(f"clip and freeze belong to Adam and SGD, found the optimiser {optimiser!r}")
+        self.optimiser = make_optimiser(DEFAULT_RATE if optimiser else lr, optimiser, clip) if own else optimiser
+        self.frozen = frozen_numbers(params, freeze)
         self.grads = Params.like(config, params.dtype)
         self.last_loss = math.nan
         self._k = 0
@@ -225,7 +232,12 @@ class GradientTrainer:
 
     @property
     def lr(self) -> float:
+        """The learning rate of the next step."""
         return self.optimiser.lr
+
+    @lr.setter
+    def lr(self, value: Rate) -> None:
+        self.optimiser.lr = value
 
     def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step; returns the loss before the update.
@@ -247,7 +259,8 @@ class GradientTrainer:
             if math.isfinite(loss):
                 self.last_loss = loss
                 with contextlib.suppress(FloatingPointError):  # k stays, by which the loop sees it
-                    self.optimiser.update(self.params, self.grads)
+                    frozen = (self.frozen,) if self.frozen.size else ()
+                    self.optimiser.update(self.params, self.grads, *frozen)
                     self._k += 1
         return loss
 

@@ -15,21 +15,44 @@ so that three products are the whole of the work:
 Arrays are padded with zeros to whole vectors of 64 bytes.
 
 From the ground up: arrays (what they pass to one another), tile (the micro-kernel), normals (noise), losses,
-optimisers, units (weights packed, gradients gathered), chunks (forward, loss, backward), steps (what runs in parallel,
-in which order). jit.py says how they are compiled; they import nothing else of the package.
+activations, optimisers, units (weights packed, gradients gathered), chunks (forward, loss, backward), steps (what runs
+in parallel, in which order). jit.py says how they are compiled; they import nothing else of the package.
 """
 
-from .arrays import BLOCK, BRAINPY, SONG, Batch, Draw, Network, Outputs, Update, Workspace
+from .activations import activate, slopes
+from .arrays import (
+    ABS,
+    ADAM,
+    BLOCK,
+    BRAINPY,
+    FREE,
+    RECTIFY,
+    RELU,
+    RETANH,
+    SGD,
+    SIGMOID,
+    SOFTPLUS,
+    SONG,
+    TANH,
+    Batch,
+    Draw,
+    Network,
+    Outputs,
+    Update,
+    Workspace,
+)  # fmt: skip
 from .chunks import chunk
 from .losses import cross_entropy, exp_, log_
 from .normals import noise_fill, normal_rows
-from .optimisers import adam, adam_coefficients, adam_units, sgd
+from .optimisers import GRADIENT_LIMITS, NORM_BLOCK, adam_coefficients, apply_update, update_units
 from .steps import chunk_count, is_clean, step
 from .tile import panel, product, registers
 from .units import gather_units, pack_units
 
 __all__ = [
-    "BLOCK", "BRAINPY", "SONG", "Batch", "Draw", "Network", "Outputs", "Update", "Workspace", "adam",
-    "adam_coefficients", "adam_units", "chunk", "chunk_count", "cross_entropy", "exp_", "gather_units", "is_clean",
-    "log_", "noise_fill", "normal_rows", "pack_units", "panel", "product", "registers", "sgd", "step",
+    "ABS", "ADAM", "BLOCK", "BRAINPY", "FREE", "GRADIENT_LIMITS", "NORM_BLOCK", "RECTIFY", "RELU", "RETANH", "SGD",
+    "SIGMOID", "SOFTPLUS", "SONG", "TANH", "Batch", "Draw", "Network", "Outputs", "Update", "Workspace", "activate",
+    "adam_coefficients", "apply_update", "chunk", "chunk_count", "cross_entropy", "exp_", "gather_units", "is_clean",
+    "log_", "noise_fill", "normal_rows", "pack_units", "panel", "product", "registers", "slopes", "step",
+    "update_units",
 ]  # fmt: skip

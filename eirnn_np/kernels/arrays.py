@@ -4,18 +4,31 @@ from collections import namedtuple
 
 from ..jit import inlined
 
-SONG, BRAINPY = 0, 1  # dynamics
+SONG, BRAINPY = range(2)  # dynamics
+RELU, SOFTPLUS, TANH, RETANH, SIGMOID = range(5)  # activations
+ABS, RECTIFY, FREE = range(3)  # constraints
+ADAM, SGD = 1, 2  # kinds of update; 0 is none
 BLOCK = 128  # rows of one weight-gradient product, at least
 
 # What a step takes. Arrays that it shall not use have no elements: labels or targets, noise, moments, states.
-# params, grads and the moments m, v are flat: w_in b_in w_rec b_rec w_out b_out and x0, if it is trained.
-Outputs = namedtuple("Outputs", "grads dx_start states rates outputs")  # flat, (H,), (T, B, H) twice, (T, B, O)
-Network = namedtuple("Network", "params x_start mask alpha scale n_exc dynamics")  # mask (H, H), three vectors (H,)
+# params, grads, the moments m, v and frozen are flat: w_in b_in w_rec b_rec w_out b_out and x0, if it is trained.
+# grads, dx_start (H,), states and rates (T, B, H), outputs (T, B, O); an entry of a gradient above `limit` is too large
+Outputs = namedtuple("Outputs", "grads dx_start states rates outputs limit")
+# masks (H, H), (H, I), (O, R); x_start, alpha, scale (H,); penalties (8,) float64: l1_in l1_rec l1_out, l2_in l2_rec
+# l2_out, l2_rates, omega; one_tau: is alpha the same for all units?
+Network = namedtuple(
+    "Network",
+    "params x_start mask mask_in mask_out alpha scale n_read dynamics activation constraint constraint_in "
+    "constraint_out penalties one_tau",
+)
 Batch = namedtuple("Batch", "inputs labels targets weights")  # (T, B, I), (T, B) or (T, B, O), (T, B)
-Draw = namedtuple("Draw", "noise make seed step")  # noise (T, B, H), or with `make` what seed and step give
-# done (2,) float64: the updates that Adam has taken, and the loss of the last. The kernel that updates writes it: no
-# interruption comes between the two.
-Update = namedtuple("Update", "m v done lr beta1 beta2 eps")
+# noise (T, B, H), or with `make` what seed and step give. With make_in u is made of the inputs: baseline_in, noise of
+# the seed seed_in times scale_in, rectify_in; else the inputs are u
+Draw = namedtuple("Draw", "noise make seed step make_in seed_in scale_in baseline_in rectify_in")
+# done (3,) float64: the updates taken, the loss of the last, and the updates that were clipped. The kernel that updates
+# writes it: no interruption comes between the two. A norm above `largest` is refused. frozen (uint8) is not 0 where a
+# number is not trained.
+Update = namedtuple("Update", "kind m v frozen done lr beta1 beta2 eps clip largest")
 
 # All other arrays of a step. N is the number of trials of the largest chunk, S (the stride) the length of a row of
 # units, K the time steps of one weight-gradient product; up(n) is n rounded up to whole vectors.
@@ -24,6 +37,7 @@ Update = namedtuple("Update", "m v done lr beta1 beta2 eps")
 # wf       (H+I+1) up(H+O)     weights of the forward product      pack_units         forward_chunk
 # wb       (H+O) up(H)         weights of the backward product     pack_units         backward_chunk
 # vecs     (2, N S)            1 - a; what scales the noise        pack_units         forward_chunk, backward_chunk
+# fine     (groups,)           penalty of the weights of units     penalty_units      step
 # rows     (C, (T+1) N S)      [r_s, u_{s+1}, 1]                   forward_chunk      backward_chunk, chunk
 # x        (C, N S)            x_s; on the way back dx_s           forward_chunk, backward_chunk: each its own
 # z        (C, O T N)          z; after the loss dz                forward_chunk, the loss; backward_chunk, chunk
@@ -31,26 +45,38 @@ Update = namedtuple("Update", "m v done lr beta1 beta2 eps")
 # dr       (C, N S)            dr_s                                backward_chunk     backward_chunk
 # words    (C, N, up64(H))     random words                        normal_rows        normal_rows
 # normals  (C, N S)            normals, or the noise given         forward_chunk      forward_chunk
+#                              f'(x_s) of other units than relu    backward_chunk     backward_chunk
 # soft     (C, 5, T N)         softmax in float64                  cross_entropy      cross_entropy
-# loss     (C, 8)              loss [c, 0], dw too large [c, 1]    chunk              step
+# loss     (C, 8)              loss [c, 0], dw too large [c, 1],   chunk              step
+#                              Omega's sum and number [c, 2:4]     omega_rows         gather_units
+# squares  (C, S)              partial sums of squares, float64    chunk, omega_rows: each its own
+# flow     (2 C, N S)          e_s; (a e_s) W_rec, then v_s        backward_chunk     omega_rows
+# right    (C, K N S)          what dx_{s+1} meets in Omega's      omega_rows         backward_chunk
+# domega   (C, H, S)           gradient; that gradient             backward_chunk     gather_units
+# norms    (blocks, 2)         largest |g| of a block of grads,    norm_block         step
+#                              sum of the squares of g / that
 # dw       (C, H+O, S)         [dW_rec dW_in db; dW_out . db_out]  backward_chunk     gather_units: it adds to [0]
 # dx0      (C, up(H))          sum_b dx_0                          backward_chunk     gather_units
-Workspace = namedtuple("Workspace", "wf wb vecs rows x z errs dr words normals soft loss dw dx0")
+# fine, squares, flow, right, domega and norms have no elements where nothing asks for them.
+Workspace = namedtuple(
+    "Workspace",
+    "wf wb vecs rows x z errs dr words normals soft loss dw dx0 fine squares flow right domega norms",
+)
 
 
 @inlined
-def split(flat, I, H, E, O):
-    """Views w_in (H, I), b_in (H,), w_rec (H, H), b_rec (H,), w_out (O, E), b_out (O,) of the flat buffer."""
+def split(flat, I, H, R, O):
+    """Views w_in (H, I), b_in (H,), w_rec (H, H), b_rec (H,), w_out (O, R), b_out (O,) of the flat buffer."""
     b_in = H * I
     w_rec = b_in + H
     b_rec = w_rec + H * H
     w_out = b_rec + H
-    b_out = w_out + O * E
+    b_out = w_out + O * R
     return (
         flat[:b_in].reshape((H, I)),
         flat[b_in:w_rec],
         flat[w_rec:b_rec].reshape((H, H)),
         flat[b_rec:w_out],
-        flat[w_out:b_out].reshape((O, E)),
+        flat[w_out:b_out].reshape((O, R)),
         flat[b_out : b_out + O],
     )

@@ -3,16 +3,35 @@
 Its arrays are rows of the workspace, flat; every row of units in them is `stride` long.
 """
 
+import numpy as np
+
 from ..jit import inlined, kernel
-from .arrays import BRAINPY
+from .activations import activate, slopes
+from .arrays import BRAINPY, RELU
 from .losses import cross_entropy, squared_error
 from .normals import normal_rows
-from .tile import product
+from .tile import panel, product
 
 
 @kernel
-def forward_chunk(rows, z, states, x, normals, words, wf, leak, gain, x_start, inputs, draw, dynamics, b0):
-    """x_{s+1} = (1-a) x_s + noise_{s+1} + a c_{s+1}; r_s = max(x_s, 0); z_s; for trials b0 .. b0+m-1.
+def make_inputs(rows, normals, words, inputs, draw, s, b0, H):
+    """u_{s+1} of trials b0 .. b0+m-1 into their places in rows_s (m stride); normals (m, stride) is work."""
+    (m, stride), I = normals.shape, inputs.shape[2]
+    real, zero = rows.dtype.type, rows.dtype.type(0)
+    baseline, scale = real(draw.baseline_in), real(draw.scale_in)
+    if draw.scale_in > 0:
+        normal_rows(normals, words, draw.seed_in, draw.step, s, False, b0, m, I)
+    for b in range(m):
+        for i in range(I):
+            u = baseline + inputs[s, b0 + b, i]
+            if draw.scale_in > 0:
+                u += scale * normals[b, i]
+            rows[b * stride + H + i] = zero if draw.rectify_in and u <= zero else u  # (F9)
+
+
+@kernel
+def forward_chunk(rows, z, states, x, normals, words, wf, leak, gain, x_start, inputs, draw, dynamics, activation, b0):
+    """x_{s+1} = (1-a) x_s + noise_{s+1} + a c_{s+1}; r_s = f(x_s); z_s; for trials b0 .. b0+m-1.
 
     Writes rows (T+1, m stride), z (O, T, m) and, unless it is empty, states (T, B, H); x, normals (m, stride) are work.
     """
@@ -40,15 +59,23 @@ def forward_chunk(rows, z, states, x, normals, words, wf, leak, gain, x_start, i
             for b in range(m):
                 for i in range(H):
                     normals[b, i] = draw.noise[s, b0 + b, i]
-        for i in range(m * stride):
-            v = flat_x[i]
-            r = zero if v <= zero else v  # (F4)
-            rows[s, i] = r
-            flat_x[i] = leak[i] * (r if dynamics == BRAINPY else v) + gain[i] * flat_normals[i]  # (F3)
+        if activation == RELU:
+            for i in range(m * stride):
+                v = flat_x[i]
+                r = zero if v <= zero else v  # (F4)
+                rows[s, i] = r
+                flat_x[i] = leak[i] * (r if dynamics == BRAINPY else v) + gain[i] * flat_normals[i]  # (F3)
+        else:
+            activate(rows[s], flat_x, activation)  # (F4)
+            for i in range(m * stride):
+                v = rows[s, i] if dynamics == BRAINPY else flat_x[i]
+                flat_x[i] = leak[i] * v + gain[i] * flat_normals[i]  # (F3)
         for b in range(m):
             for i in range(I):
                 rows[s, b * stride + H + i] = inputs[s, b0 + b, i] if s < T else zero
             rows[s, b * stride + H + I] = 1
+        if s < T and draw.make_in:
+            make_inputs(rows[s], normals, words, inputs, draw, s, b0, H)
         row = s * m * stride
         vecs = (H + O + lanes - 1) // lanes
         product(flat_x, 0, stride, flat_rows, row, stride, 1, wf, 0, 0, m, H + I + 1, vecs)  # (F2) (F5)
@@ -58,10 +85,54 @@ def forward_chunk(rows, z, states, x, normals, words, wf, leak, gain, x_start, i
 
 
 @kernel
-def backward_chunk(dw, dx0, errs, dx, dr, rows, dz, wb, leak, I, H, dynamics):
-    """dr_s = errs_s wb; dx_s = dr_s (x_s > 0) + (1-a) dx_{s+1}; dw += errs^T rows, a block of steps at a time.
+def omega_rows(omega, right, e, v, squares, slope, leak, m, H, one_tau):
+    """What one time step adds to Omega, for m trials: its sum omega[0] and their number omega[1]; right (m stride).
 
-    Writes dw (H+O, stride), without the factor a, and dx0 (H,); errs (block, m stride), dx and dr (m stride) are work.
+    e and v (m stride) come as dx_{s+1} and (a dx_{s+1}) W_rec if `one_tau`, else as e_s and (a e_s) W_rec; slope is
+    f'(x_s). right is what dx_{s+1} meets in the outer product of the gradient. squares (2 lanes) is work.
+    """
+    stride, lanes = slope.size // m, 64 // e.itemsize
+    for b in range(m):
+        o = b * stride
+        for k in range(2 * lanes):
+            squares[k] = 0.0
+        for i in range(o, o + H):
+            if one_tau:
+                e[i] = leak[i] * e[i]
+                v[i] = leak[i] * v[i]
+            v[i] = leak[i] * e[i] + v[i] * slope[i]  # (F11)
+        for i in range(H, stride):
+            e[o + i] = 0
+            v[o + i] = 0
+        for i in range(o, o + stride - lanes + 1, lanes):  # sums of a vector's lanes: in one order, and quick
+            for k in range(lanes):
+                squares[k] += np.float64(e[i + k]) * np.float64(e[i + k])
+                squares[lanes + k] += np.float64(v[i + k]) * np.float64(v[i + k])
+        length, grown = 0.0, 0.0
+        for k in range(lanes):
+            length += squares[k]
+            grown += squares[lanes + k]
+        factor = 0.0
+        if length >= 1e-20:
+            excess = grown / length - 1.0
+            omega[0] += excess * excess  # (F12)
+            omega[1] += 1.0
+            factor = 4.0 * excess / length
+        for i in range(o, o + stride):
+            right[i] = factor * v[i] * slope[i]  # (B15)
+
+
+@kernel
+def backward_chunk(
+    dw, dx0, errs, dx, dr, slope, rows, dz, wb, leak, I, H, dynamics, activation, pull, with_omega, omega, domega,
+    right, e, back, squares, one_tau,
+):  # fmt: skip
+    """dr_s = errs_s wb; dx_s = dr_s f'(x_s) + (1-a) dx_{s+1}; dw += errs^T rows, a block of steps at a time.
+
+    Writes dw (H+O, stride), without the factor a, and dx0 (H,); errs (block, m stride), dx, dr and slope (m stride) are
+    work. pull r_s is what the penalty of the rates adds to dr_s. With `with_omega`, Omega's sum and number go to
+    omega (2,) and its gradient, without factors, to domega (H, stride); right (block m stride), e and back (m stride)
+    and squares are work.
     """
     O, T, m = dz.shape
     stride, block, n = dw.shape[1], errs.shape[0], dr.size
@@ -70,6 +141,10 @@ def backward_chunk(dw, dx0, errs, dx, dr, rows, dz, wb, leak, I, H, dynamics):
     for i in range(H + O):
         for j in range(stride):
             dw[i, j] = zero
+    if with_omega:
+        omega[0] = omega[1] = 0.0
+        domega[:] = zero
+        right[:] = zero
     slot = block - 1  # of errs_s; runs down with s, from block - 1 to 0 and round
     for i in range(n):
         dx[i] = zero
@@ -83,15 +158,42 @@ def backward_chunk(dw, dx0, errs, dx, dr, rows, dz, wb, leak, I, H, dynamics):
         # reverses a c_{s+1}, z_s = rows_s wf  (F2) (F5): first for r_s, then for the weights
         vecs = (H + lanes - 1) // lanes
         product(dr, 0, stride, flat_errs, slot * n, stride, 1, wb, 0, 0, m, H + O, vecs)  # (B2) (B3)
+        if activation != RELU or with_omega:
+            slopes(slope, rows[s], activation)
+        if with_omega and 0 < s < T:
+            for i in range(n):
+                e[i] = dx[i] if one_tau else leak[i] * dx[i]
+                back[i] = zero
+            done = 0  # the rows of wb that belong to w_rec, panel by panel
+            while done < vecs:
+                width = panel(vecs - done)
+                start = done * lanes * (H + O)
+                product(back, done * lanes, stride, e, 0, stride, 1, wb, start, width * lanes, m, H, width)
+                done += width
+            omega_rows(omega, right[slot * n : (slot + 1) * n], e, back, squares, slope, leak, m, H, one_tau)
+        elif with_omega:
+            for i in range(slot * n, (slot + 1) * n):
+                right[i] = zero
         if slot == 0 or s == 0:
             steps, vecs = (block - slot) * m, (H + I + lanes) // lanes
             product(
                 flat_dw, 0, stride, flat_errs, slot * n, 1, stride, flat_rows, s * n, stride, H + O, steps, vecs
             )  # fmt: skip
+            if with_omega:
+                product(
+                    domega.reshape(domega.size), 0, stride, flat_errs, slot * n, 1, stride, right, slot * n, stride,
+                    H, steps, (H + lanes - 1) // lanes,
+                )  # fmt: skip
+        if pull != 0 and s > 0:
+            for b in range(m):
+                for i in range(b * stride, b * stride + H):
+                    dr[i] += dr.dtype.type(pull) * rows[s, i]  # (B14), reverses pull / 2 r^2  (F10)
         slot = slot - 1 if slot > 0 else block - 1
         for i in range(n):
             keep = leak[i] * dx[i]  # reverses x_{s+1} = (1-a) x_s + ...  (F3)
-            if dynamics == BRAINPY:
+            if activation != RELU:
+                v = (dr[i] + keep) * slope[i] if dynamics == BRAINPY else dr[i] * slope[i] + keep  # (B4)
+            elif dynamics == BRAINPY:
                 v = dr[i] + keep if rows[s, i] > zero else zero
             else:
                 v = (dr[i] if rows[s, i] > zero else zero) + keep  # (B4), reverses r_s = max(x_s, 0)  (F4)
@@ -105,10 +207,21 @@ def backward_chunk(dw, dx0, errs, dx, dr, rows, dz, wb, leak, I, H, dynamics):
         dx0[i] = v
 
 
-@inlined
-def gradient_limit(a):
-    """The largest entry of a gradient that is taken: Adam's second moment of larger ones overflows in this dtype."""
-    return a.dtype.type(1e15 if a.itemsize == 4 else 1e150)
+@kernel
+def sum_of_squares(squares, rows, m, H):
+    """sum of r_s^2 over s = 1 .. T, trials and units, from rows (T+1, m stride); squares (stride,) is work."""
+    stride = rows.shape[1] // m
+    for i in range(H):
+        squares[i] = 0.0
+    for s in range(1, rows.shape[0]):
+        for b in range(m):
+            for i in range(H):
+                r = np.float64(rows[s, b * stride + i])
+                squares[i] += r * r
+    total = 0.0
+    for i in range(H):
+        total += squares[i]
+    return total
 
 
 @inlined
@@ -137,7 +250,7 @@ def chunk(ws, out, network, batch, draw, c):
     z = flat_z.reshape((O, T, m))
     forward_chunk(
         rows, z, out.states, x.reshape((m, stride)), normals.reshape((m, stride)), ws.words[c], ws.wf, leak, gain,
-        network.x_start, batch.inputs, draw, network.dynamics, b0,
+        network.x_start, batch.inputs, draw, network.dynamics, network.activation, b0,
     )  # fmt: skip
     if out.states.size > 0:
         for t in range(T):
@@ -151,9 +264,23 @@ def chunk(ws, out, network, batch, draw, c):
         ws.loss[c, 0] = squared_error(z, batch.targets, batch.weights, b0)
     else:
         ws.loss[c, 0] = cross_entropy(flat_z.reshape((O, T * m)), ws.soft[c], batch.labels, batch.weights, b0, m)
+    pull, with_omega = 0.0, ws.domega.size > 0
+    if network.penalties[6] > 0:
+        factor = network.penalties[6] / (T * B * H)
+        ws.loss[c, 0] += factor * sum_of_squares(ws.squares[c], rows, m, H)  # (F10)
+        pull = 2 * factor
     dx, dz = x, z  # the same arrays: the last state is not needed any more, and the loss has turned z into dz
-    backward_chunk(ws.dw[c], ws.dx0[c], errs, dx, dr, rows, dz, ws.wb, leak, I, H, network.dynamics)
-    limit, bad = gradient_limit(ws.dw), not bounded(ws.dx0[c, :H], gradient_limit(ws.dw))
+    for again in range(2 if with_omega and pull > 0 else 1):  # Omega's dx is that of the data alone: it comes first
+        now = with_omega and not again
+        backward_chunk(
+            ws.dw[c], ws.dx0[c], errs, dx, dr, normals, rows, dz, ws.wb, leak, I, H, network.dynamics,
+            network.activation, 0.0 if now else pull, now, ws.loss[c, 2:4], ws.domega[c], ws.right[c],
+            ws.flow[2 * c, :n], ws.flow[2 * c + 1, :n], ws.squares[c], network.one_tau,
+        )  # fmt: skip
+    bad = not bounded(ws.dx0[c, :H], out.limit)
     for i in range(H + O):
-        bad |= not bounded(ws.dw[c, i, : H + I + 1], limit)
+        bad |= not bounded(ws.dw[c, i, : H + I + 1], out.limit)
+    if with_omega:
+        for i in range(H):
+            bad |= not bounded(ws.domega[c, i, :H], out.limit)
     ws.loss[c, 1] = 1.0 if bad else 0.0

@@ -4,6 +4,10 @@ import numpy as np
 from numba import prange
 
 from ..jit import entry, inlined, kernel
+from .arrays import ADAM
+
+# The largest entry of a gradient that Adam takes: the square of a larger one overflows in its second moment.
+GRADIENT_LIMITS = {"float32": 1e15, "float64": 1e150}
 
 
 @inlined
@@ -29,32 +33,109 @@ def adam_coefficients(real, update):
 
 
 @kernel
-def adam_range(p, m, v, g, coefficients, lo, hi):
-    """Algorithm 1 of Kingma & Ba (2015) on elements lo .. hi-1 of the parameters p, with the gradient g."""
+def adam_range(p, m, v, g, coefficients, factor, lo, hi):
+    """Algorithm 1 of Kingma & Ba (2015) on elements lo .. hi-1 of the parameters p, with the gradient factor g."""
     step_size, root_correction, beta1, one_beta1, beta2, one_beta2, eps = coefficients
     p, m, v, g = p[lo:hi], m[lo:hi], v[lo:hi], g[lo:hi]
     for i in range(hi - lo):
-        m[i] = beta1 * m[i] + one_beta1 * g[i]
-        v[i] = beta2 * v[i] + one_beta2 * (g[i] * g[i])
+        gradient = factor * g[i]
+        m[i] = beta1 * m[i] + one_beta1 * gradient
+        v[i] = beta2 * v[i] + one_beta2 * (gradient * gradient)
         p[i] -= step_size * m[i] / (np.sqrt(v[i]) * root_correction + eps)
 
 
 @kernel
-def adam_units(p, m, v, g, coefficients, lo, hi, I, H, E, O):
-    """The update of what belongs to units (from H on: outputs) lo .. hi-1: a range of each array in the flat buffer."""
-    top, end = min(hi, H), H * (I + H + 2) + O * (E + 1)
-    if lo < H:
-        start = 0
-        for size in (I, 1, H, 1):  # w_in, b_in, w_rec, b_rec
-            adam_range(p, m, v, g, coefficients, start + lo * size, start + top * size)
-            start += H * size
-        if p.size > end:
-            adam_range(p, m, v, g, coefficients, end + lo, end + top)
-    if hi > H:
-        bottom, start = max(lo, H) - H, H * (I + H + 2)
-        for size in (E, 1):  # w_out, b_out
-            adam_range(p, m, v, g, coefficients, start + bottom * size, start + (hi - H) * size)
-            start += O * size
+def sgd_range(p, g, rate, lo, hi):
+    """p -= rate g on elements lo .. hi-1, by way of float64.  (S1)"""
+    for i in range(lo, hi):
+        p[i] = p[i] - rate * g[i]  # (S1)
+
+
+@kernel
+def update_range(p, update, g, coefficients, factor, lo, hi):
+    """The update of elements lo .. hi-1 by what `update` says; those that are frozen keep bytes and moments."""
+    first = lo
+    while first < hi:
+        end = hi
+        if update.frozen.size > 0:  # the next run of numbers that are trained
+            while first < hi and update.frozen[first] != 0:
+                first += 1
+            end = first
+            while end < hi and update.frozen[end] == 0:
+                end += 1
+        if update.kind == ADAM:
+            adam_range(p, update.m, update.v, g, coefficients, p.dtype.type(factor), first, end)
+        else:
+            sgd_range(p, g, update.lr * factor, first, end)
+        first = end
+
+
+@kernel
+def freeze_range(g, frozen, lo, hi):
+    """A number that is frozen has the gradient 0."""
+    for i in range(lo, hi):
+        if frozen[i] != 0:
+            g[i] = 0
+
+
+@kernel
+def update_units(p, update, g, coefficients, sound, lo, hi, I, H, R, O):
+    """What belongs to units (from H on: outputs) lo .. hi-1 frozen and, if `sound`, updated.
+
+    A range of each array in the flat buffer.
+    """
+    end = H * (I + H + 2) + O * (R + 1)
+    for which in range(7):  # w_in, b_in, w_rec, b_rec, w_out, b_out, x0
+        size = I if which == 0 else (H if which == 2 else (R if which == 4 else 1))
+        start = 0 if which == 0 else (H * I if which == 1 else (H * (I + 1) if which == 2 else H * (I + H + 1)))
+        if which > 3:
+            start = H * (I + H + 2) if which == 4 else (end - O if which == 5 else end)
+        first, last = lo, min(hi, H)
+        if which == 4 or which == 5:
+            first, last = max(lo, H) - H, hi - H
+        if first < last and (which < 6 or p.size > end):
+            a, b = start + first * size, start + last * size
+            if update.frozen.size > 0:
+                freeze_range(g, update.frozen, a, b)
+            if sound:
+                update_range(p, update, g, coefficients, 1.0, a, b)
+
+
+NORM_BLOCK = 4096  # numbers of one partial sum of the norm: it depends on nothing but the flat buffer
+
+
+@kernel
+def norm_block(norms, g, q):
+    """norms[q] = largest |g| of the q-th block of g, and the sum of the squares of g over that, in float64."""
+    lo, hi = q * NORM_BLOCK, min(g.size, q * NORM_BLOCK + NORM_BLOCK)
+    largest = 0.0
+    for i in range(lo, hi):
+        size = np.float64(abs(g[i]))
+        largest = size if size > largest else largest
+    total = 0.0
+    if largest > 0.0:  # so that no square overflows
+        for i in range(lo, hi):
+            share = g[i] / largest
+            total += share * share
+    norms[q, 0] = largest
+    norms[q, 1] = total
+
+
+@kernel
+def clip_factor(norms, clip, largest):
+    """min(1, clip / |g|) from the blocks of `norm_block`, summed in order; 0 where |g| is above `largest`.  (S1)"""
+    top, total = 0.0, 0.0
+    for q in range(norms.shape[0]):
+        top = norms[q, 0] if norms[q, 0] > top else top
+    if top == 0.0:
+        return 1.0
+    for q in range(norms.shape[0]):
+        share = norms[q, 0] / top
+        total += norms[q, 1] * (share * share)
+    norm = np.sqrt(total)  # over top
+    if norm > largest / top:
+        return 0.0
+    return clip / top / norm if norm > clip / top else 1.0
 
 
 @inlined
@@ -66,31 +147,40 @@ def finite(a):
 
 
 @kernel
-def count_update(update, params, loss):
+def count_update(update, params, loss, factor):
     """Count an update whose parameters and second moments are finite; the others, the caller sees by the count."""
     if finite(params) and finite(update.v):
         update.done[0] += 1
         update.done[1] = loss
+        if factor < 1.0:
+            update.done[2] += 1
+
+
+@inlined
+def wants_norm(update):
+    """Does the norm of the gradient decide on the update?"""
+    return update.clip < np.inf or update.largest < np.inf
 
 
 @entry(parallel=True)
-def adam(p, update, g):
-    """An update of Adam, in place on the flat buffer p and the moments of `update`; g is the gradient."""
-    m, v, coefficients = update.m, update.v, adam_coefficients(p.dtype.type, update)
-    for q in prange((p.size + 8191) // 8192):
-        adam_range(p, m, v, g, coefficients, q * 8192, min(p.size, q * 8192 + 8192))
-    count_update(update, p, 0.0)
+def apply_update(p, update, g, norms):
+    """An update of Adam or SGD, in place on the flat buffer p and the moments of `update`; g is the gradient.
 
-
-@entry
-def sgd(p, done, g, rate, clipped):
-    """p -= rate g (S1), by way of float64; done (2,) counts the updates, and those whose gradient was clipped."""
-    bad = False
-    for i in range(p.size):
-        new = p.dtype.type(p[i] - rate * g[i])
-        bad |= new - new != 0
-    if not bad:
-        for i in range(p.size):
-            p[i] = p[i] - rate * g[i]
-        done[0] += 1
-        done[1] += clipped
+    norms (blocks, 2) is work. Frozen numbers get the gradient 0. The same bits as in the training step.
+    """
+    coefficients, factor, blocks = adam_coefficients(p.dtype.type, update), 1.0, norms.shape[0]
+    for phase in range(2):
+        if phase == 1 and wants_norm(update):
+            factor = clip_factor(norms, update.clip, update.largest)
+        for index in prange(blocks):
+            q = np.int64(index)
+            lo, hi = q * NORM_BLOCK, min(p.size, q * NORM_BLOCK + NORM_BLOCK)
+            if phase == 0:
+                if update.frozen.size > 0:
+                    freeze_range(g, update.frozen, lo, hi)
+                if wants_norm(update):
+                    norm_block(norms, g, q)
+            elif factor > 0.0:
+                update_range(p, update, g, coefficients, factor, lo, hi)
+    if factor > 0.0:
+        count_update(update, p, 0.0, factor)

@@ -5,8 +5,17 @@ from numba import prange
 
 from ..jit import entry, kernel
 from .chunks import chunk
-from .optimisers import adam_coefficients, adam_units, count_update
-from .units import gather_units, pack_units
+from .optimisers import (
+    NORM_BLOCK,
+    adam_coefficients,
+    clip_factor,
+    count_update,
+    norm_block,
+    update_range,
+    update_units,
+    wants_norm,
+)
+from .units import gather_omega, gather_units, pack_units, penalty_units, pull_units
 
 
 def chunk_count(n_batch, n_hidden):
@@ -20,53 +29,78 @@ def chunk_count(n_batch, n_hidden):
 
 
 @kernel
-def total(loss):
-    """The sum of the chunks' losses, in order."""
+def total(loss, fine):
+    """The sum of the chunks' losses, in order, and the penalty of the weights, where there is one.  (F10)"""
     v = 0.0
     for c in range(loss.shape[0]):
         v += loss[c, 0]
+    for q in range(fine.size):
+        v += fine[q]
     return v
 
 
 @kernel
-def sound(loss):
+def sound(loss, fine):
     """Is the loss finite, and no chunk's gradient too large? If not, nothing is updated."""
-    bad = not np.isfinite(total(loss))
+    bad = not np.isfinite(total(loss, fine))
     for c in range(loss.shape[0]):
         bad |= loss[c, 1] != 0
     return not bad
+
+
+@kernel
+def finish_units(out, ws, network, update, coefficients, lo, hi, I, O):
+    """Gradients of units (from H on: outputs) lo .. hi-1, and their update unless the norm has a say in it."""
+    gather_units(out, ws, network, lo, hi, I, O)
+    if ws.fine.size > 0:
+        pull_units(out, network, lo, hi, I, O)
+    if ws.domega.size > 0:
+        gather_omega(out, ws, network, lo, hi, I, O)
+    if update.kind > 0:
+        now = not wants_norm(update) and sound(ws.loss, ws.fine)
+        H, R = network.mask.shape[0], network.n_read
+        update_units(network.params, update, out.grads, coefficients, now, lo, hi, I, H, R, O)
 
 
 @entry(parallel=True)
 def step(out, ws, network, batch, draw, update):
     """A training step, its gradients alone, or its forward pass alone; returns the loss.
 
-    Without moments in `update`, or where the loss is not finite or a gradient too large, there is no update. If
+    Where `update` is of no kind, the loss is not finite or a gradient too large, there is no update. If
     out.states is not empty, the forward pass alone is done, into states, rates and outputs; else the gradients, into
     grads and dx_start.
-    In parallel: vectors of units, then chunks, then vectors of units; each array has one writer. One loop over these
+    In parallel: vectors of units, then chunks, then vectors of units; where the norm of the gradient counts, blocks of
+    the flat buffer for the norm, and again for the update. Each array has one writer. One loop over these
     phases, as each parallel loop in the source takes seconds to compile.
     """
     I, H, params, chunks = batch.inputs.shape[2], network.mask.shape[0], network.params, ws.dw.shape[0]
-    O, lanes = ws.dw.shape[1] - H, 64 // params.itemsize
-    groups = (H + O + lanes - 1) // lanes
+    O, lanes, factor = ws.dw.shape[1] - H, 64 // params.itemsize, 1.0
+    groups, blocks = (H + O + lanes - 1) // lanes, ws.norms.shape[0]
     coefficients = adam_coefficients(params.dtype.type, update)
-    for phase in range(2 if out.states.size > 0 else 3):
-        n = chunks if phase == 1 else groups
+    by_norm = update.kind > 0 and wants_norm(update)
+    for phase in range(2 if out.states.size > 0 else (5 if by_norm else 3)):
+        n = chunks if phase == 1 else (groups if phase < 3 else blocks)
+        if phase == 4:
+            factor = clip_factor(ws.norms, update.clip, update.largest) if sound(ws.loss, ws.fine) else 0.0
         for index in prange(n):
             q = np.int64(index)  # unsigned in a compiled prange
+            lo, hi = q * lanes, min(q * lanes + lanes, H + O)
             if phase == 0:
                 pack_units(ws, network, draw.make, q, I, O)
+                if ws.fine.size > 0:
+                    penalty_units(ws, network, q, lo, hi, I, O)
             elif phase == 1:
                 chunk(ws, out, network, batch, draw, q)
-            else:
-                lo, hi = q * lanes, min(q * lanes + lanes, H + O)
-                gather_units(out, ws, network, lo, hi, I, O)
-                if update.m.size > 0 and sound(ws.loss):
-                    adam_units(params, update.m, update.v, out.grads, coefficients, lo, hi, I, H, network.n_exc, O)
-    if update.m.size > 0 and sound(ws.loss):
-        count_update(update, params, total(ws.loss))
-    return total(ws.loss)
+            elif phase == 2:
+                finish_units(out, ws, network, update, coefficients, lo, hi, I, O)
+            elif phase == 3:
+                norm_block(ws.norms, out.grads, q)
+            elif factor > 0.0:
+                lo, hi = q * NORM_BLOCK, min(params.size, q * NORM_BLOCK + NORM_BLOCK)
+                update_range(params, update, out.grads, coefficients, factor, lo, hi)
+    if update.kind > 0 and factor > 0.0 and sound(ws.loss, ws.fine):
+        count_update(update, params, total(ws.loss, ws.fine), factor)
+    return total(ws.loss, ws.fine)
 
 
 @entry

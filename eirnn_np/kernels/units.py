@@ -1,8 +1,24 @@
 """What is done for units (and outputs): the weights are packed before the chunks, and gradients gathered after them."""
 
-from ..jit import kernel
-from .arrays import BRAINPY, split
+import numpy as np
+
+from ..jit import inlined, kernel
+from .arrays import ABS, BRAINPY, FREE, RECTIFY, split
 from .tile import panel
+
+
+@inlined
+def weight(theta, constraint, zero):
+    """g(theta).  (F1)"""
+    positive = theta if theta > zero else zero
+    return abs(theta) if constraint == ABS else (positive if constraint == RECTIFY else theta)
+
+
+@inlined
+def through(v, theta, constraint, zero):
+    """v g'(theta), reverses g(theta)  (F1)."""
+    below = -v if theta < zero and constraint == ABS else zero
+    return v if theta > zero or constraint == FREE else below
 
 
 @kernel
@@ -12,9 +28,13 @@ def pack_units(ws, network, make_noise, q, I, O):
     wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out], wb = [a W_rec; W_out 0], and vecs = [1 - a, scale or 1],
     one copy for each trial of a chunk.
     """
-    mask, alpha, E = network.mask, network.alpha, network.n_exc
+    mask, alpha, R = network.mask, network.alpha, network.n_read
     H, lanes, stride = mask.shape[0], 64 // ws.wf.itemsize, ws.dw.shape[2]
-    w_in, b_in, w_rec, b_rec, w_out, b_out = split(network.params, I, H, E, O)
+    w_in, b_in, w_rec, b_rec, w_out, b_out = split(network.params, I, H, R, O)
+    g, g_in, g_out, mask_in, mask_out = (
+        network.constraint, network.constraint_in, network.constraint_out, network.mask_in, network.mask_out
+    )  # fmt: skip
+    zero = network.params.dtype.type(0)
     first, end, rows = q * lanes, min(q * lanes + lanes, H + O), H + I + 1
     vecs, p0 = (H + O + lanes - 1) // lanes, 0
     while p0 + panel(vecs) <= q:
@@ -29,10 +49,10 @@ def pack_units(ws, network, make_noise, q, I, O):
         for i in range(first, end):
             if i < H:
                 for j in range(j1 - j0):
-                    by[i, j] = alpha[i] * (abs(w_rec[i, j0 + j]) * mask[i, j0 + j])  # (F1)
+                    by[i, j] = alpha[i] * (weight(w_rec[i, j0 + j], g, zero) * mask[i, j0 + j])  # (F1)
             else:
-                for j in range(min(j1, E) - j0):
-                    by[i, j] = w_out[i - H, j0 + j]
+                for j in range(min(j1, R) - j0):
+                    by[i, j] = weight(w_out[i - H, j0 + j], g_out, zero) * mask_out[i - H, j0 + j]  # (F1)
         for j in range(j1 - j0):
             for i in range(first, end):
                 to[j0 + j, i - first] = by[i, j]
@@ -41,7 +61,7 @@ def pack_units(ws, network, make_noise, q, I, O):
     for i in range(first, end):
         if i < H:
             for j in range(I):
-                to[H + j, i - first] = alpha[i] * w_in[i, j]
+                to[H + j, i - first] = alpha[i] * (weight(w_in[i, j], g_in, zero) * mask_in[i, j])  # (F1)
             to[H + I, i - first] = alpha[i] * (b_rec[i] if network.dynamics == BRAINPY else b_rec[i] + b_in[i])
             for b in range(ws.vecs.shape[1] // stride):
                 ws.vecs[0, b * stride + i] = 1 - alpha[i]
@@ -51,29 +71,92 @@ def pack_units(ws, network, make_noise, q, I, O):
 
 
 @kernel
+def penalty_units(ws, network, q, lo, hi, I, O):
+    """ws.fine[q]: the penalty of the weights of units (from H on: outputs) lo .. hi-1, in float64.  (F10)"""
+    H, R, penalties, params = network.mask.shape[0], network.n_read, network.penalties, network.params
+    value = 0.0
+    for which in range(3):  # w_in, w_rec, w_out
+        width, start = (I, 0) if which == 0 else ((H, H * (I + 1)) if which == 1 else (R, H * (I + H + 2)))
+        units, first, end = (O, max(lo, H) - H, hi - H) if which == 2 else (H, lo, min(hi, H))
+        total, squares = 0.0, 0.0
+        for k in range(start + first * width, start + end * width):
+            theta = np.float64(params[k])
+            total += abs(theta)
+            squares += theta * theta
+        value += (penalties[which] * total + penalties[3 + which] * squares) / (units * width)
+    ws.fine[q] = value
+
+
+@inlined
+def pull(theta, l1, l2):
+    """What a penalty adds to the gradient at theta; both factors are over the number of weights.  (B13)"""
+    sign = 1.0 if theta > 0 else (-1.0 if theta < 0 else 0.0)
+    return l1 * sign + 2.0 * l2 * theta
+
+
+@kernel
+def pull_units(out, network, lo, hi, I, O):
+    """Add the gradients of the weights' penalties to those of units (from H on: outputs) lo .. hi-1."""
+    H, R, penalties, params, grads = (
+        network.mask.shape[0], network.n_read, network.penalties, network.params, out.grads
+    )  # fmt: skip
+    for which in range(3):  # w_in, w_rec, w_out
+        width, start = (I, 0) if which == 0 else ((H, H * (I + 1)) if which == 1 else (R, H * (I + H + 2)))
+        units, first, end = (O, max(lo, H) - H, hi - H) if which == 2 else (H, lo, min(hi, H))
+        l1, l2 = penalties[which] / (units * width), penalties[3 + which] / (units * width)
+        for k in range(start + first * width, start + end * width):
+            grads[k] += pull(np.float64(params[k]), l1, l2)  # (B13)
+
+
+@kernel
 def gather_units(out, ws, network, lo, hi, I, O):
-    """Gradients of units (from H on: outputs) lo .. hi-1: the chunks added in order, then a and M sign(theta)."""
-    mask, H, E, dw, dx0 = network.mask, network.mask.shape[0], network.n_exc, ws.dw, ws.dx0
-    theta, zero = split(network.params, I, H, E, O)[2], network.params.dtype.type(0)
-    w_in, b_in, w_rec, b_rec, w_out, b_out = split(out.grads, I, H, E, O)
+    """Gradients of units (from H on: outputs) lo .. hi-1: the chunks added in order, then a, M and g'(theta)."""
+    mask, H, R, dw, dx0 = network.mask, network.mask.shape[0], network.n_read, ws.dw, ws.dx0
+    theta_in, _, theta, _, theta_out, _ = split(network.params, I, H, R, O)
+    w_in, b_in, w_rec, b_rec, w_out, b_out = split(out.grads, I, H, R, O)
+    zero = network.params.dtype.type(0)
+    g, g_in, g_out, mask_in, mask_out = (
+        network.constraint, network.constraint_in, network.constraint_out, network.mask_in, network.mask_out
+    )  # fmt: skip
     for i in range(lo, hi):
         for c in range(1, dw.shape[0]):
             for j in range(H + I + 1):
                 dw[0, i, j] += dw[c, i, j]
         if i >= H:
-            for j in range(E):
-                w_out[i - H, j] = dw[0, i, j]  # (B9), reverses z = W_out r + ...  (F5)
+            for j in range(R):
+                v = dw[0, i, j] * mask_out[i - H, j]
+                w_out[i - H, j] = through(v, theta_out[i - H, j], g_out, zero)  # (B9), reverses z = W_out r + ...  (F5)
             b_out[i - H] = dw[0, i, H + I]  # (B10), reverses z = ... + b_out  (F5)
             continue
         a = network.alpha[i]  # (B5), reverses x = ... + a c  (F3)
         for j in range(H):
             v = a * dw[0, i, j] * mask[i, j]
-            w_rec[i, j] = v if theta[i, j] > zero else (-v if theta[i, j] < zero else zero)  # (B6): W_rec = |theta| M
+            w_rec[i, j] = through(v, theta[i, j], g, zero)  # (B6), reverses W_rec = g(theta) M  (F1)
         for j in range(I):
-            w_in[i, j] = a * dw[0, i, H + j]  # (B7), reverses c = ... + W_in u  (F2)
+            v = a * dw[0, i, H + j] * mask_in[i, j]
+            w_in[i, j] = through(v, theta_in[i, j], g_in, zero)  # (B7), reverses c = ... + W_in u  (F2)
         b_rec[i] = a * dw[0, i, H + I]  # (B8), reverses c = ... + b_rec + b_in  (F2)
         b_in[i] = zero if network.dynamics == BRAINPY else b_rec[i]
         v = dx0[0, i]
         for c in range(1, dx0.shape[0]):
             v += dx0[c, i]
         out.dx_start[i] = v
+
+
+@kernel
+def gather_omega(out, ws, network, lo, hi, I, O):
+    """Add omega dOmega to the gradient of w_rec, rows lo .. hi-1: the chunks in order, then a (1 - a), M, g'(theta)."""
+    mask, H, domega, number = network.mask, network.mask.shape[0], ws.domega, 0.0
+    theta = split(network.params, I, H, network.n_read, O)[2]
+    w_rec = split(out.grads, I, H, network.n_read, O)[2]
+    for c in range(ws.loss.shape[0]):
+        number += ws.loss[c, 3]
+    factor, zero = network.penalties[7] / max(number, 1.0), network.params.dtype.type(0)
+    for i in range(lo, min(hi, H)):
+        a = np.float64(network.alpha[i])
+        scale = network.params.dtype.type(factor * a * (1.0 - a))
+        for j in range(H):
+            v = domega[0, i, j]
+            for c in range(1, domega.shape[0]):
+                v += domega[c, i, j]
+            w_rec[i, j] += through(scale * v * mask[i, j], theta[i, j], network.constraint, zero)  # (B15)
