@@ -197,11 +197,11 @@ def draw_trials(config, task, env_kwargs, n_trials, seed):
     if isinstance(env_kwargs, dict) and "dt" not in env_kwargs:
         env_kwargs = {**env_kwargs, "dt": _whole(config.dt)}
     trials = tasks.make_trials(task, n_trials, (tasks.EVALUATE, seed), env_kwargs)
-    if trials[0].dt != config.dt:
+    if trials[0].dt not in (None, config.dt):
         raise ValueError(f"dt must be the same for network and task, found {config.dt:g} and {trials[0].dt:g} ms")
     n_in = trials[0].inputs.shape[1]
     if n_in != config.n_in:
-        raise ValueError(f"task {task} has {n_in} inputs, the network {config.n_in}")
+        raise ValueError(f"task {tasks.name_of(task)} has {n_in} inputs, the network {config.n_in}")
     return trials
 
 

@@ -47,6 +47,7 @@ INSIDE = {
         "installed",
         "catalogue",
         "worker",
+        "own",
         "replay",
         "environments",
         "sound",

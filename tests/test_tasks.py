@@ -346,7 +346,7 @@ def test_what_can_be_learnt_in_part_is_not_refused(task, env_kwargs):
         ("contextdecisionmaking-v0", "did you mean .*ContextDecisionMaking-v0"),
         ("qqqq", "^unknown task 'qqqq'$"),
         ("", "unknown task ''"),
-        (None, "task must be the name of a task, found None"),
+        (None, "task must be the name of a task, a neurogym TrialEnv or a function, found None"),
         (
             "ReachingDelayResponse-v0",
             r"ReachingDelayResponse-v0 does not fit: its actions are not one discrete .*Box",

@@ -229,7 +229,8 @@ def ideal_curve(
 def _coherences(task, env_kwargs):
     """The task's coherences, where the ideal observer is known."""
     env_kwargs = tasks.evaluation_env_kwargs(task, None) if env_kwargs is None else env_kwargs
-    cohs = list(env_kwargs.get("cohs") or tasks.COHERENCES) if task == tasks.TUTORIAL_TASK else [-1]
+    tutorial = isinstance(task, str) and task == tasks.TUTORIAL_TASK
+    cohs = list(env_kwargs.get("cohs") or tasks.COHERENCES) if tutorial else [-1]
     return cohs if min(cohs) >= 0 and env_kwargs.get("dim_ring", 2) == 2 else None
 
 

@@ -52,7 +52,7 @@ def add_options(parser, alone=True):
     option(training, "--threads", Settings, f"(default: {default}); bptt gives the same bits for any", type=int,
            metavar="N")  # fmt: skip
     task = parser.add_argument_group("task")
-    option(task, "--task", Settings, "a supervised task of neurogym", metavar="ID")
+    option(task, "--task", Settings, "a supervised task of neurogym, or module:name of your own", metavar="ID")
     task.add_argument("--task-kwargs", dest="env_kwargs", type=json_object, default={}, metavar="JSON",
                       help="its keyword arguments (default: the tutorial's timing for its task)")  # fmt: skip
     option(task, "--source", Settings, f"of batches: {', '.join(SOURCES)}; same numbers", choices=SOURCES,

@@ -42,7 +42,7 @@ class Settings:
             self.threads = check_integer("threads", self.threads, 1)
         self.gradient()
         if not isinstance(self.task, str):
-            raise ValueError(f"task must be the name of a task, found {self.task!r}")
+            raise ValueError(f"task must be the name of a task, or module:name of your own, found {self.task!r}")
         if not isinstance(self.env_kwargs, dict) or not all(isinstance(key, str) for key in self.env_kwargs):
             raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {self.env_kwargs!r}")
         if not isinstance(self.env_kwargs.get("timing") or {}, dict):

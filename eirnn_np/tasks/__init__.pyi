@@ -1,4 +1,3 @@
-from .batches import Trial as Trial
 from .batches import default_env_kwargs as default_env_kwargs
 from .batches import evaluation_env_kwargs as evaluation_env_kwargs
 from .batches import make_batches as make_batches
@@ -9,6 +8,8 @@ from .environments import NeurogymStream as NeurogymStream
 from .environments import make_env as make_env
 from .installed import NeurogymError as NeurogymError
 from .installed import quiet as quiet
+from .own import Trial as Trial
+from .own import name_of as name_of
 from .seeds import EVALUATE as EVALUATE
 from .seeds import PROBE as PROBE
 from .seeds import SHOWN as SHOWN

@@ -4,33 +4,20 @@ Shapes: T time steps, B trials, I inputs.
 """
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 
 from ..checks import check_choice, check_integer
-from . import installed, replay
+from . import installed, own, replay
 from .environments import NeurogymStream, check_times, make_env
 from .installed import quiet
+from .own import Trial
 from .seeds import EVALUATE, check_task_seed, seed_env
 from .sound import check_sound
 from .tutorial import EVALUATION_TIMING, SOURCES, TUTORIAL_TASK, TUTORIAL_TIMING
 from .worker import WorkerStream
 
 _OTHER_PERIODS = {"delay": 0, "decision": 100}  # of the tutorial's task, as neurogym has them
-
-
-class Trial(NamedTuple):
-    """One trial: inputs (T, I) float32, labels (T,) int64, what the task says of it, its periods, and its dt in ms.
-
-    ``periods[name]`` is (first time step, one past the last). dt may be None where it is not known.
-    """
-
-    inputs: np.ndarray
-    labels: np.ndarray
-    info: dict
-    periods: dict
-    dt: float | None = None
 
 
 def make_batches(
@@ -40,8 +27,9 @@ def make_batches(
 
     Parameters
     ----------
-    task : str
-        A neurogym task id.
+    task : str, TrialEnv or function
+        A neurogym task id; a task of your own: a neurogym ``TrialEnv``, class or instance, or a function
+        ``trial(rng) -> Trial`` that draws from ``rng``, a numpy Generator, alone; or "module:name" of one of them.
     batch_size, seq_len : int
         B and T. A batch is a window of B streams of trials, so it may start and end in mid-trial.
     seed : int or tuple of int
@@ -88,6 +76,8 @@ def make_batches(
     check_choice("source", source, SOURCES)
     env_kwargs = default_env_kwargs(task, env_kwargs)
     _check_source(task, env_kwargs, source)
+    if own.is_function(task):
+        return _functions(task, batch_size, seq_len, seed, env_kwargs, worker, start)
     _check_shown(task, env_kwargs, batch_size, seq_len)
     if source != "neurogym":
         reason, surprising = replay.supports(task, env_kwargs), installed.refused()
@@ -102,7 +92,7 @@ def make_batches(
             compiled.skip(start)
             return compiled
         if source == "compiled":
-            raise ValueError(f"source='compiled' cannot serve {task}: {reason}")
+            raise ValueError(f"source='compiled' cannot serve {own.name_of(task)}: {reason}")
     check_sound(task, env_kwargs)
     if not worker:
         stream = NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
@@ -111,6 +101,16 @@ def make_batches(
     env = make_env(task, env_kwargs)
     sizes = env.observation_space.shape[0], int(env.action_space.n), batch_size, seq_len, float(env.dt)
     return WorkerStream(sizes, start, NeurogymStream, task, batch_size, seq_len, seed, env_kwargs)
+
+
+def _functions(task, batch_size, seq_len, seed, env_kwargs, worker, start):
+    if worker:
+        of = own.sizes(task, env_kwargs)
+        shape = of.n_in, of.n_out, batch_size, seq_len, of.dt
+        return WorkerStream(shape, start, own.FunctionStream, task, batch_size, seq_len, seed, env_kwargs)
+    stream = own.FunctionStream(task, batch_size, seq_len, seed, env_kwargs)
+    stream.skip(start)
+    return stream
 
 
 def _check_shown(task, env_kwargs, batch_size, seq_len):
@@ -135,7 +135,7 @@ def _check_shown(task, env_kwargs, batch_size, seq_len):
 
 
 def make_trials(
-    task: str, n_trials: int, seed: int | tuple[int, ...] = 0, env_kwargs: dict | None = None, source: str = "auto"
+    task, n_trials: int, seed: int | tuple[int, ...] = 0, env_kwargs: dict | None = None, source: str = "auto"
 ) -> list[Trial]:
     """A list of `n_trials` whole trials of one environment, drawn one by one with `new_trial`.
 
@@ -145,6 +145,9 @@ def make_trials(
     check_choice("source", source, SOURCES)
     env_kwargs = default_env_kwargs(task, env_kwargs)
     _check_source(task, env_kwargs, source)
+    if own.is_function(task):
+        own.sizes(task, env_kwargs)
+        return own.draw_trials(task, n_trials, seed, env_kwargs)
     dt = check_sound(task, env_kwargs)
     if source != "neurogym" and replay.supports(task, env_kwargs) is None:
         found = replay.compiled_trials(task, env_kwargs, n_trials, seed)
@@ -170,13 +173,15 @@ def make_trials(
 
 def _check_source(task, env_kwargs, source):
     if source == "compiled" and (reason := replay.supports(task, env_kwargs)):
-        raise ValueError(f"source='compiled' cannot serve {task}: {reason}")
+        raise ValueError(f"source='compiled' cannot serve {own.name_of(task)}: {reason}")
 
 
 def task_sizes(task, env_kwargs=None, source="auto"):
     """(n_in, n_out) of a task: of the replay, or of neurogym's environment where it is not replayed."""
     env_kwargs = default_env_kwargs(task, env_kwargs)
     _check_source(task, env_kwargs, source)
+    if own.is_function(task):
+        return own.sizes(task, env_kwargs)[:2]
     if replay.supports(task, env_kwargs) is None:
         described = replay.describe(task, env_kwargs)
         return described.n_in, described.n_out
@@ -186,12 +191,14 @@ def task_sizes(task, env_kwargs=None, source="auto"):
 
 def default_env_kwargs(task, env_kwargs):
     """`env_kwargs`, or the tutorial's for the tutorial's task, or none."""
-    if not isinstance(task, str):
-        raise ValueError(f"task must be the name of a task, found {task!r}")
+    own.resolve(task)
     check_times(env_kwargs)
     if env_kwargs is not None:
+        if not isinstance(env_kwargs, dict) and own.is_function(task):
+            raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {type(env_kwargs).__name__}")
         return env_kwargs
-    return {"dt": 20, "timing": dict(TUTORIAL_TIMING)} if task == TUTORIAL_TASK else {}
+    tutorial = isinstance(task, str) and task == TUTORIAL_TASK
+    return {"dt": 20, "timing": dict(TUTORIAL_TIMING)} if tutorial else {}
 
 
 def evaluation_env_kwargs(task, env_kwargs, timing=None):
@@ -206,8 +213,10 @@ def evaluation_env_kwargs(task, env_kwargs, timing=None):
         if not isinstance(timing, dict):
             raise ValueError(f"timing must be a dict of periods, found {timing!r}")
         return {**env_kwargs, "timing": {**trained, **timing}}
-    if task != TUTORIAL_TASK or _lengths({**_OTHER_PERIODS, **trained}) != _lengths(
-        {**_OTHER_PERIODS, **TUTORIAL_TIMING}
+    if (
+        not isinstance(task, str)
+        or task != TUTORIAL_TASK
+        or _lengths({**_OTHER_PERIODS, **trained}) != _lengths({**_OTHER_PERIODS, **TUTORIAL_TIMING})
     ):
         return env_kwargs
     return {**env_kwargs, "timing": {**trained, **EVALUATION_TIMING}}

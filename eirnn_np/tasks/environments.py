@@ -11,6 +11,7 @@ import numpy as np
 
 from .catalogue import TASKS, hardly_ever, supports
 from .installed import check_known, load, one_line, quiet
+from .own import make_own_env, name_of, resolve
 from .seeds import seed_env
 
 SHORTEST_DT, MOST_STEPS = 0.01, 10**6  # ms; time steps of one period
@@ -27,7 +28,7 @@ class NeurogymStream:
         self.batch_size, self.seq_len, self.dt = batch_size, seq_len, float(env.dt)
         with quiet():
             try:
-                self._dataset = load(task).Dataset(env, batch_size=batch_size, seq_len=seq_len)
+                self._dataset = load(f"task {name_of(task)}").Dataset(env, batch_size=batch_size, seq_len=seq_len)
                 # Dataset fills its cache before it can be seeded, from copies of one environment: what a task
                 # remembers of its trials, and a timing that is a function, would tie the streams to each other
                 # and to that first, unseeded cache. So each stream gets a new environment of its own.
@@ -36,7 +37,7 @@ class NeurogymStream:
                     seed_env(each, seed, b)
                 self._dataset._cache()
             except Exception as error:  # again, a task may raise anything
-                raise ValueError(f"task {task} does not fit neurogym.Dataset: {one_line(error)}") from None
+                raise ValueError(f"task {name_of(task)} does not fit neurogym.Dataset: {one_line(error)}") from None
 
     def __iter__(self):
         return self
@@ -62,14 +63,20 @@ def make_env(task, env_kwargs):
     if not isinstance(env_kwargs, dict):
         raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {type(env_kwargs).__name__}")
     check_times(env_kwargs)
-    check_known(task)
-    reason = supports(task, env_kwargs) if task in TASKS else None
-    neurogym = load(f"task {task}" + (f" with these arguments ({reason})" if reason else ""))
+    name, task = name_of(task), resolve(task)
+    if isinstance(task, str):
+        check_known(task)
+    reason = supports(task, env_kwargs) if isinstance(task, str) and task in TASKS else None
+    neurogym = load(f"task {name}" + (f" with these arguments ({reason})" if reason else ""))
+
+    def make():
+        return neurogym.make(task, **env_kwargs).unwrapped if isinstance(task, str) else make_own_env(task, env_kwargs)
+
     with quiet():
         from gymnasium import spaces
 
         try:
-            env = neurogym.make(task, **env_kwargs).unwrapped
+            env = make()
             env.seed(0)
             observation, action = env.observation_space, env.action_space
             reason = None
@@ -86,11 +93,11 @@ def make_env(task, env_kwargs):
                 elif env.gt.min() < 0 or env.gt.max() >= action.n:
                     reason = "its ground truth is not one of its actions"
         except Exception as error:  # a task may raise anything at all on arguments it did not expect
-            raise ValueError(f"task {task} does not start with {env_kwargs}: {one_line(error)}") from None
+            raise ValueError(f"task {name} does not start with {env_kwargs}: {one_line(error)}") from None
     if reason:
-        raise ValueError(f"task {task} does not fit: {reason}")
+        raise ValueError(f"task {name} does not fit: {reason}")
     with quiet():
-        return neurogym.make(task, **env_kwargs).unwrapped  # one that has drawn nothing yet
+        return make()  # one that has drawn nothing yet
 
 
 def check_times(env_kwargs):

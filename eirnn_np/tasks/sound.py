@@ -11,6 +11,7 @@ import numpy as np
 from .catalogue import CONTEXT_DELAY, describe, supports
 from .environments import make_env
 from .installed import quiet
+from .own import name_of
 from .replay import compiled_trials
 from .seeds import EVALUATE, seed_env
 
@@ -34,7 +35,7 @@ def check_sound(task, env_kwargs):
     except Exception:  # arguments may be anything
         key = None
     # A function among them has an address for a name, which another one may have later.
-    if key is None or " at 0x" in key:
+    if key is None or " at 0x" in key or not isinstance(task, str):
         return _check(task, env_kwargs)
     if (task, key) not in _passed:
         if len(_passed) > 1000:
@@ -51,7 +52,7 @@ def _check(task, env_kwargs):
     with quiet():
         reason = _vanished(view) or _one_label(view) or _unknowable(view)
     if reason:
-        raise ValueError(f"task {task} cannot be learnt at dt {view.dt:g} ms: {reason}")
+        raise ValueError(f"task {name_of(task)} cannot be learnt at dt {view.dt:g} ms: {reason}")
     return view.dt
 
 

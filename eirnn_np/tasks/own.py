@@ -1,0 +1,199 @@
+"""Tasks of one's own: a neurogym TrialEnv, class or instance, or a plain function ``trial(rng) -> Trial``.
+
+They go wherever a task's name goes; "module:name" is a name for them. Refuses, with the reason, what draws no trials.
+Shapes: T time steps, B trials, I inputs.
+"""
+
+import importlib.util
+import inspect
+import os
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .installed import one_line
+from .seeds import EVALUATE
+
+LOOK = 200  # trials that tell how many labels there are
+STREAM = (EVALUATE, 0, 0, 3)  # those trials' own
+
+
+class Trial(NamedTuple):
+    """One trial: inputs (T, I) float32, labels (T,) int64, what the task says of it, its periods, and its dt in ms.
+
+    ``periods[name]`` is (first time step, one past the last). dt may be None where it is not known.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    info: dict
+    periods: dict
+    dt: float | None = None
+
+
+class Sizes(NamedTuple):
+    """What a network for a task must have: channels, actions, and the time step in ms where it is known."""
+
+    n_in: int
+    n_out: int
+    dt: float | None
+
+
+def resolve(task) -> Any:
+    """The name of a neurogym task as it is; what "module:name" names; a class, an instance or a function as it is.
+
+    ValueError for anything else, and for a module or name that is not there.
+    """
+    if isinstance(task, str):
+        return _named(task) if ":" in task else task
+    if hasattr(task, "new_trial") or (callable(task) and not isinstance(task, type)):
+        return task
+    raise ValueError(f"task must be the name of a task, a neurogym TrialEnv or a function, found {task!r}")
+
+
+def is_function(task) -> bool:
+    """Is it a function that draws a trial?"""
+    found = resolve(task)
+    return not isinstance(found, str) and not hasattr(found, "new_trial")
+
+
+def name_of(task) -> str:
+    """What a task is called in messages."""
+    return task if isinstance(task, str) else getattr(task, "__name__", type(task).__name__)
+
+
+def _named(task):
+    module, _, name = task.partition(":")
+    try:
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError
+        found = importlib.import_module(module)
+    except ModuleNotFoundError:
+        sys.path.insert(0, os.getcwd())  # as `python -m` has it, and the command has not
+        try:
+            found = importlib.import_module(module)
+        except Exception as error:
+            sys.path.pop(0)
+            raise ValueError(f"task {task}: cannot import {module} ({one_line(error)})") from None
+    except Exception as error:  # a user's module may raise anything
+        raise ValueError(f"task {task}: cannot import {module} ({one_line(error)})") from None
+    task_found = getattr(found, name, None)
+    # A name comes from a run folder too, and those may be a stranger's: nothing but a task is called.
+    if not (inspect.isfunction(task_found) or (isinstance(task_found, type) and hasattr(task_found, "new_trial"))):
+        raise ValueError(f"task {task}: {module} has no TrialEnv class or function {name!r}")
+    return task_found
+
+
+def draw(task, rng, env_kwargs):
+    """One checked trial of a function; dt is passed where it takes one."""
+    function = resolve(task)
+    parameters = inspect.signature(function).parameters.values()
+    takes_dt = any(p.name == "dt" or p.kind is p.VAR_KEYWORD for p in parameters)
+    given = {name: value for name, value in env_kwargs.items() if takes_dt or name != "dt"}
+    try:
+        found = function(rng, **given)
+    except Exception as error:  # a user's function may raise anything
+        raise ValueError(f"task {name_of(task)} draws no trial with {given}: {one_line(error)}") from None
+    return _checked(name_of(task), found, env_kwargs.get("dt"))
+
+
+def _checked(name, found, dt):
+    what = f"task {name} must return a Trial"
+    if not isinstance(found, Trial):
+        raise ValueError(f"{what}, found {type(found).__name__}")
+    inputs, labels = np.asarray(found.inputs), np.asarray(found.labels)
+    if inputs.ndim != 2 or inputs.dtype.kind not in "fiub" or not inputs.size:
+        raise ValueError(f"{what} with inputs (T, I) of real numbers, found {inputs.dtype} {inputs.shape}")
+    if not np.isfinite(inputs).all():
+        raise ValueError(f"{what} with finite inputs")
+    if labels.shape != inputs.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(f"{what} with integer labels ({len(inputs)},), found {labels.dtype} {labels.shape}")
+    if labels.min() < 0:
+        raise ValueError(f"{what} with labels of at least 0, found {labels.min()}")
+    for key, kind in (("info", found.info), ("periods", found.periods)):
+        if not isinstance(kind, dict):
+            raise ValueError(f"{what} with a dict as {key}, found {type(kind).__name__}")
+    if found.dt is not None and dt is not None and found.dt != dt:
+        raise ValueError(
+            f"task {name} draws trials of dt {found.dt:g} ms, asked for {dt:g}: let it take dt, or ask for {found.dt:g}"
+        )
+    return Trial(inputs.astype(np.float32), labels.astype(np.int64), found.info, found.periods,
+                 dt if found.dt is None else found.dt)  # fmt: skip
+
+
+def generator(seed, column):
+    """The random numbers of a column of a stream."""
+    return np.random.default_rng([*(seed if isinstance(seed, tuple) else (seed,)), column])
+
+
+def draw_trials(task, n_trials, seed, env_kwargs):
+    """The trials of column 0 of a function's stream."""
+    rng = generator(seed, 0)
+    return [draw(task, rng, env_kwargs) for _ in range(n_trials)]
+
+
+def sizes(task, env_kwargs) -> Sizes:
+    """What a function's trials are like; ValueError where they differ in channels, or nothing can be learnt."""
+    trials, name = draw_trials(task, LOOK, STREAM, env_kwargs), name_of(task)
+    channels = {trial.inputs.shape[1] for trial in trials}
+    if len(channels) > 1:
+        raise ValueError(f"task {name} must have as many inputs in every trial, found {sorted(channels)}")
+    most = max(int(trial.labels.max()) for trial in trials)
+    if all(trial.labels.min() == trial.labels.max() == trials[0].labels[0] for trial in trials):
+        raise ValueError(f"task {name} cannot be learnt: every label of its trials is {trials[0].labels[0]}")
+    n_out = getattr(resolve(task), "n_out", most + 1)
+    if not isinstance(n_out, int) or n_out <= most:
+        raise ValueError(f"task {name} has the label {most}, and so n_out above it, found {n_out!r}")
+    return Sizes(channels.pop(), n_out, trials[0].dt)
+
+
+class FunctionStream:
+    """Batches of a function's trials, one after the other in each column; has what replay.CompiledStream has."""
+
+    source = "own function"
+
+    def __init__(self, task, batch_size, seq_len, seed, env_kwargs):
+        self.n_in, self.n_out, self.dt = sizes(task, env_kwargs)
+        self.batch_size, self.seq_len = batch_size, seq_len
+        self._task, self._env_kwargs = task, env_kwargs
+        self._rngs = [generator(seed, b) for b in range(batch_size)]
+        self._left = [(np.zeros((0, self.n_in), np.float32), np.zeros(0, np.int64))] * batch_size
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        inputs = np.empty((self.seq_len, self.batch_size, self.n_in), np.float32)
+        labels = np.empty((self.seq_len, self.batch_size), np.int64)
+        for b, rng in enumerate(self._rngs):
+            u, y = self._left[b]
+            while len(y) < self.seq_len:
+                trial = draw(self._task, rng, self._env_kwargs)
+                if trial.inputs.shape[1] != self.n_in or trial.labels.max() >= self.n_out:
+                    raise ValueError(
+                        f"task {name_of(self._task)} drew {trial.inputs.shape[1]} inputs and the label "
+                        f"{trial.labels.max()}, expected {self.n_in} and at most {self.n_out - 1}; its attribute n_out "
+                        "says how many labels there are"
+                    )
+                u, y = np.concatenate([u, trial.inputs]), np.concatenate([y, trial.labels])
+            inputs[:, b], labels[:, b] = u[: self.seq_len], y[: self.seq_len]
+            self._left[b] = u[self.seq_len :], y[self.seq_len :]
+        return inputs, labels
+
+    def skip(self, n):
+        """Pass over n batches."""
+        for _ in range(n):
+            next(self)
+
+
+def make_own_env(task, env_kwargs):
+    """A neurogym environment of one's own that has drawn nothing: of a class, or a copy of an instance."""
+    import copy
+
+    if isinstance(task, type):
+        return task(**env_kwargs)
+    other = {key: value for key, value in env_kwargs.items() if key != "dt" or value != getattr(task, "dt", None)}
+    if other:
+        raise ValueError(f"an instance has its arguments, found {', '.join(other)}; give the class to change them")
+    return copy.deepcopy(task)
