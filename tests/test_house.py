@@ -59,9 +59,11 @@ INSIDE = {
     "figures": ["canvas", "behaviour", "network", "run"],
     "runs": [
         "signals",
+        "criterion",
         "settings",
         "evaluation",
         "folder",
+        "validation",
         "training",
         "report",
         "plan",

@@ -47,6 +47,9 @@ def add_options(parser, alone=True):
     option(training, "--truncation", Settings, "time steps that tbptt reaches back", type=int, metavar="K")
     if alone:
         option(training, "--seed", Settings, "of parameters, noise and task", type=int)
+    training.add_argument("--until", metavar="MEASURE>=X", help="stop there (accuracy, steps_right, loss), such as "
+                          "accuracy>=0.85, and keep the best parameters")  # fmt: skip
+    option(training, "--check-every", Settings, "steps between two checks of --until", type=int, metavar="N")
     option(training, "--dtype", Settings, "float32 or float64", choices=("float32", "float64"), metavar="TYPE")
     default = "all cores" if alone else "1 a network"
     option(training, "--threads", Settings, f"(default: {default}); bptt gives the same bits for any", type=int,

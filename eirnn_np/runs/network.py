@@ -28,6 +28,7 @@ from .plan import split
 from .settings import Settings
 from .signals import Stopped
 from .training import resume, run
+from .validation import BEST, CHECKS, OUTCOME
 
 PLAN = "sweep.json"
 STOP = ".stop"  # in the folder of a sweep: the session that is to stop
@@ -41,7 +42,17 @@ FINAL = 200  # steps whose mean is the final loss
 MEASURES = ("steps", "final_loss", "accuracy", "accuracy_low", "accuracy_high", "accuracy_in_stream", "steps_right",
             "no_choice", "constant", "ideal_observer", "best", "best_step", "steps_to_criterion",
             "trials_to_criterion")  # fmt: skip
-_NAMES = ("config.json", "params.safetensors", CHECKPOINT, PREVIOUS, "loss.csv", "evaluation.json")
+_NAMES = (
+    "config.json",
+    "params.safetensors",
+    CHECKPOINT,
+    PREVIOUS,
+    "loss.csv",
+    "evaluation.json",
+    CHECKS,
+    BEST,
+    OUTCOME,
+)
 
 
 def final_loss(losses):
@@ -68,7 +79,8 @@ def measures(folder):
         found["steps_right"], found["no_choice"] = overall["steps_right"]["share"], overall["no_choice"]
         found["constant"] = overall["constant"]["accuracy"]
         found["ideal_observer"] = (result.get("ideal_observer") or {}).get("accuracy")
-        found |= result.get("criterion") or {}
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        found |= json.loads((folder / OUTCOME).read_text())
     return {name: found[name] for name in MEASURES if found.get(name) is not None}
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from .. import algorithms, tasks
 from ..checks import check_choice, check_dtype, check_float, check_integer
 from ..config import ModelConfig
+from .criterion import parse_until
 
 MAX_SEED = 2**32 - 1
 # What may change when a run goes on: its result, step by step, does not depend on these.
@@ -31,11 +32,13 @@ class Settings:
     print_every: int = 200
     trials: int = 500
     checkpoint_every: int = 1000
+    until: str | None = None
+    check_every: int = 200
 
     def __post_init__(self):
         for name, low, high in (("steps", 1, 2**32 - 1), ("batch_size", 1, 2**24 - 1), ("seq_len", 1, 2**24 - 1),
                                 ("print_every", 1, 2**32 - 1), ("trials", 1, 10**7), ("seed", 0, MAX_SEED),
-                                ("checkpoint_every", 1, 2**32 - 1)):  # fmt: skip
+                                ("checkpoint_every", 1, 2**32 - 1), ("check_every", 1, 2**32 - 1)):  # fmt: skip
             setattr(self, name, check_integer(name, getattr(self, name), low, high))
         self.lr = check_float("lr", self.lr, above=0)
         if self.threads is not None:
@@ -49,6 +52,8 @@ class Settings:
             raise ValueError(f"timing must be a dict of periods, found {self.env_kwargs['timing']!r}")
         check_choice("source", self.source, tasks.SOURCES)
         self.dtype = check_dtype(self.dtype).name
+        if self.until is not None:
+            parse_until(self.until)
 
     def gradient(self):
         """The function that computes the gradient, or None for BPTT in one compiled step; see `make_trainer`."""

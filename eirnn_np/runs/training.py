@@ -18,6 +18,7 @@ import numpy as np
 from .. import tasks
 from ..algorithms import make_trainer
 from ..checkpoint import read_checkpoint, save_checkpoint
+from ..files import write_json
 from ..params import init_params, save_params
 from ..threads import WORKQUEUE_ADVICE, layer
 from ..trainer import RunError, train
@@ -25,6 +26,7 @@ from .evaluation import draw_run, evaluate_run, performance_lines, write_evaluat
 from .folder import environment, locked, new_run_folder, remove_leftovers, write_config, write_losses
 from .settings import FREE, Settings, model_config
 from .signals import Signals, Stopped
+from .validation import OUTCOME, Checks
 
 
 class SettingError(ValueError):
@@ -216,10 +218,16 @@ def _finish(trainer, losses, batches, settings, folder, figures, report, signals
         if trainer.threads > 1 and layer() == "workqueue":
             report(WORKQUEUE_ADVICE)
         trainer.compile(settings.seq_len, settings.batch_size)
+        checks = None if settings.until is None else Checks(settings, config, params, folder, trainer.k)
         start_up = time.perf_counter() - started
         if trainer.k < settings.steps:
-            seconds = _training_loop(trainer, losses, batches, settings, folder, report, signals, on_step)
+            seconds = _training_loop(trainer, losses, batches, settings, folder, report, signals, on_step, checks)
         write_losses(folder, losses)
+        if checks is not None:
+            if checks.due(trainer.k):
+                _check(checks, trainer, losses, settings, folder, report)
+            params = checks.best_params
+            write_json(folder / OUTCOME, checks.outcome())
         save_params(folder / "params.safetensors", config, params)
         start = time.perf_counter()
         evaluation, result = evaluate_run(settings, config, params)
@@ -253,7 +261,7 @@ def _write_errors(folder):
         ) from None
 
 
-def _training_loop(trainer, losses, batches, settings, folder, report, signals, told):
+def _training_loop(trainer, losses, batches, settings, folder, report, signals, told, checks):
     """The loop with its progress bar and checkpoints; appends to `losses` and returns the seconds it took.
 
     When it is cut short loss.csv is written too, and a checkpoint unless training diverged.
@@ -286,8 +294,17 @@ def _training_loop(trainer, losses, batches, settings, folder, report, signals, 
             waited = time.perf_counter() - start
             signals.wait = True
             batches = itertools.chain([first], batches)
-            seconds = train(trainer, batches, settings.steps - len(losses), on_step)[1]
-            return {**seconds, "batches": seconds["batches"] + waited}
+            seconds = {"batches": waited, "training": 0.0}
+            while True:
+                if checks is not None and checks.due(len(losses)):
+                    start = time.perf_counter()
+                    _check(checks, trainer, losses, settings, folder, report)
+                    seconds["checks"] = seconds.get("checks", 0.0) + time.perf_counter() - start
+                if len(losses) == settings.steps or (checks is not None and checks.met):
+                    return seconds
+                n = settings.steps - len(losses) if checks is None else checks.left(len(losses))
+                for name, value in train(trainer, batches, n, on_step)[1].items():
+                    seconds[name] += value
     except RunError:
         raise
     except (KeyboardInterrupt, RuntimeError):  # a RuntimeError is the worker's
@@ -301,6 +318,15 @@ def _training_loop(trainer, losses, batches, settings, folder, report, signals, 
     finally:
         signals.wait = False
         write_losses(folder, losses)
+
+
+def _check(checks, trainer, losses, settings, folder, report):
+    """Is it enough? A new best is kept, behind a checkpoint of its own."""
+    if checks.look(trainer.params, losses):
+        _checkpoint(folder, trainer, losses, settings)
+        checks.write_best()
+    if checks.met:
+        report(f"Criterion {settings.until} met at step {len(losses)}: {checks.rows[-1][1]:.4f}")
 
 
 def _checkpoint(folder, trainer, losses, settings):

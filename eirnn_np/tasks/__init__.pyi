@@ -10,6 +10,7 @@ from .installed import NeurogymError as NeurogymError
 from .installed import quiet as quiet
 from .own import Trial as Trial
 from .own import name_of as name_of
+from .seeds import CHECKED as CHECKED
 from .seeds import EVALUATE as EVALUATE
 from .seeds import PROBE as PROBE
 from .seeds import SHOWN as SHOWN

@@ -10,7 +10,8 @@ import numpy as np
 from ..checks import check_integer
 
 TRAIN, EVALUATE = 0x54524149, 0x4556414C  # "TRAI", "EVAL"
-PROBE, SHOWN = 1, 2  # after (EVALUATE, seed): batches that a gradient is measured on; trials for a picture
+# After (EVALUATE, seed): batches that a gradient is measured on; trials for a picture; those of the checks of a training.
+PROBE, SHOWN, CHECKED = 1, 2, 3
 MOST = 2**32 - 1
 
 
