@@ -1,8 +1,8 @@
 """Checks of a training on trials of their own: when it may stop, and which parameters were best.
 
-A run with `until` has three files more: checks.csv, best.safetensors, and at its end criterion.json. They are written in
-the order of what can be lost: a row of checks.csv that no checkpoint has reached is dropped by the training that goes on,
-and comes again. A checkpoint is written with every new best, before best.safetensors.
+A run with `until` has three files more: checks.csv, best.safetensors, and at its end criterion.json. They are written
+in the order of what can be lost: a row of checks.csv that no checkpoint has reached is dropped by the training that
+goes on, and comes again. A checkpoint is written with every new best, before best.safetensors.
 """
 
 import contextlib
