@@ -10,7 +10,7 @@ import numpy as np
 from ..checks import check_integer
 
 TRAIN, EVALUATE = 0x54524149, 0x4556414C  # "TRAI", "EVAL"
-# After (EVALUATE, seed): batches that a gradient is measured on; trials for a picture; those that training is checked on.
+# After (EVALUATE, seed): batches to measure a gradient on; trials for a picture; those that a training is checked on.
 PROBE, SHOWN, CHECKED = 1, 2, 3
 MOST = 2**32 - 1
 
