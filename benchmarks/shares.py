@@ -14,15 +14,15 @@ from pathlib import Path
 
 import common
 import numpy as np
-from numba import njit
 
 import eirnn_np as ei
 from eirnn_np import kernels as k
+from eirnn_np.jit import entry
 
 LANES = 16  # of float32 in 64 bytes
 
 
-@njit
+@entry
 def noise(ws, m, T, H, n):
     normals = ws.normals[0, : m * ws.dw.shape[2]].reshape((m, ws.dw.shape[2]))
     for _ in range(n):
@@ -30,7 +30,7 @@ def noise(ws, m, T, H, n):
             k.normal_rows(normals, ws.words[0], np.uint64(3), 1, t, False, 0, m, H)
 
 
-@njit
+@entry
 def forward_product(ws, m, T, H, I, O, n):
     stride = ws.dw.shape[2]
     x, rows = ws.x[0], ws.rows[0]
@@ -41,7 +41,7 @@ def forward_product(ws, m, T, H, I, O, n):
             k.product(x, 0, stride, rows, s * m * stride, stride, 1, ws.wf, 0, 0, m, H + I + 1, vecs)
 
 
-@njit
+@entry
 def backward_product(ws, m, T, H, O, n):
     stride, block = ws.dw.shape[2], ws.errs.shape[1] // ws.x.shape[1]
     dr, errs = ws.dr[0], ws.errs[0]
@@ -53,7 +53,7 @@ def backward_product(ws, m, T, H, O, n):
             k.product(dr, 0, stride, errs, row, stride, 1, ws.wb, 0, 0, m, H + O, vecs)
 
 
-@njit
+@entry
 def weight_product(ws, m, T, H, I, O, n):
     stride, block = ws.dw.shape[2], ws.errs.shape[1] // ws.x.shape[1]
     dw, rows, errs = ws.dw[0].reshape(ws.dw[0].size), ws.rows[0], ws.errs[0]
@@ -65,21 +65,21 @@ def weight_product(ws, m, T, H, I, O, n):
             k.product(dw, 0, stride, errs, 0, 1, stride, rows, s * m * stride, stride, H + O, length, vecs)
 
 
-@njit
+@entry
 def loss(ws, m, T, O, labels, weights, n):
     z = ws.z[0, : O * T * m].reshape((O, T * m))
     for _ in range(n):
         k.cross_entropy(z, ws.soft[0], labels, weights, 0, m)
 
 
-@njit
+@entry
 def pack(ws, network, I, O, n):
     for _ in range(n):
         for q in range((network.mask.shape[0] + O + LANES - 1) // LANES):
             k.pack_units(ws, network, True, q, I, O)
 
 
-@njit
+@entry
 def gather_and_adam(out, ws, network, update, I, O, n):
     H, R, params = network.mask.shape[0], network.n_read, network.params
     coefficients = k.adam_coefficients(np.float32, update)
@@ -131,7 +131,7 @@ def main(argv=None):
             trainer.step(*batch)
 
     contestants = {"whole step": (whole, 1), **parts(trainer, batch)}
-    loops = max(1, int(0.004 / (size.flop / 1e11)))
+    loops = min(200, max(1, int(0.004 / (size.flop / 1e11))))
     samples = {name: [] for name in contestants}
     for function, _ in contestants.values():
         function(1)

@@ -29,7 +29,7 @@ def told_by(say):
 
 def about_to_compile(module):
     """Say so, before: once for each wing that has kernels of its own."""
-    wing = module.split(".")[1]
+    wing = module.removeprefix("eirnn_np.").partition(".")[0]
     if wing not in _told:
         _told.add(wing)
         what, about = ("", f"about {SECONDS} s") if wing == "kernels" else (f" of {wing}", "a few s")

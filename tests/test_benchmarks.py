@@ -1,11 +1,11 @@
 """The benchmarks run at toy size, and refuse to time what computes something else."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
-import patience
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
@@ -18,20 +18,29 @@ import scaling
 FOLDER = Path(common.__file__).parent
 
 
-def run(script, *arguments):
-    return patience.run([sys.executable, FOLDER / script, *arguments], check=True)
+@pytest.fixture
+def run(capsys):
+    """Run a script in this process, where the kernels are loaded; returns what it prints."""
+
+    def run(script, *arguments):
+        capsys.readouterr()
+        status = importlib.import_module(script).main([str(a) for a in arguments])
+        assert not status or isinstance(status, list | dict)
+        return capsys.readouterr().out
+
+    return run
 
 
 def is_summary(d, n):
     return 0 < d["low"] <= d["median"] <= d["high"] and d["n"] >= n
 
 
-def test_peers_at_toy_size(tmp_path):
+def test_peers_at_toy_size(tmp_path, run):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- peers -->\nold\n<!-- /peers -->\nafter\n")
     files = "--json", tmp_path / "peers.json", "--figure", tmp_path / "peers.png"
     peers = "--peers", "ours", "torch"
-    run("peers.py", "--size", "toy", *peers, "--repeats", 2, "--sample-seconds", 0.002, "--threads", 1, *files)
+    run("peers", "--size", "toy", *peers, "--repeats", 2, "--sample-seconds", 0.002, "--threads", 1, *files)
     result = json.loads((tmp_path / "peers.json").read_text())
     assert result["machine"]["cpu"]
     assert result["versions"]["torch"]
@@ -47,16 +56,16 @@ def test_peers_at_toy_size(tmp_path):
     assert part["contestants"]["ours"]["ratio"]["median"] == 1
     assert (tmp_path / "peers.png").stat().st_size > 5000
 
-    run("peers.py", "--load", tmp_path / "peers.json", "--markdown", readme)
+    run("peers", "--load", tmp_path / "peers.json", "--markdown", readme)
     lines = readme.read_text().splitlines()
     assert (lines[0], lines[1], lines[-2], lines[-1]) == ("before", "<!-- peers -->", "<!-- /peers -->", "after")
     assert "old" not in lines
     assert sum(line.startswith("| PyTorch") for line in lines) == 1
 
 
-def test_scaling_at_toy_size(tmp_path):
+def test_scaling_at_toy_size(tmp_path, run):
     files = "--json", tmp_path / "scaling.json", "--figure", tmp_path / "scaling.png"
-    printed = run("scaling.py", "--quick", "--repeats", 2, "--sample-seconds", 0.002, "--threads", 1, *files).stdout
+    printed = run("scaling", "--quick", "--repeats", 2, "--sample-seconds", 0.002, "--threads", 1, *files)
     assert "| threads | toy |" in printed
     result = json.loads((tmp_path / "scaling.json").read_text())
     assert set(result["sweeps"]) == {"H", "B", "T"}
@@ -174,17 +183,15 @@ def test_slope_is_the_exponent():
     assert common.slope(x, 3 * x**1.7) == pytest.approx(1.7)
 
 
-def test_the_small_scripts_run(tmp_path):
-    printed = run(
-        "end_to_end.py", "--steps", 20, "--peer-steps", 3, "--rounds", 2, "--json", tmp_path / "e.json"
-    ).stdout
+def test_the_small_scripts_run(tmp_path, run):
+    printed = run("end_to_end", "--steps", 20, "--peer-steps", 3, "--rounds", 2, "--json", tmp_path / "e.json")
     assert "PyTorch original" in printed
     rows = json.loads((tmp_path / "e.json").read_text())["contestants"]
     assert rows["eirnn-np"]["ratio"]["median"] == 1
-    assert "| float32 | 7 | 5 |" in run("gradient_error.py", "--quick", "--figure", tmp_path / "g.png").stdout
+    assert "| float32 | 7 | 5 |" in run("gradient_error", "--quick", "--figure", tmp_path / "g.png")
     assert (tmp_path / "g.png").stat().st_size > 5000
-    assert "accuracy" in run("learning.py", "--seeds", 1, "--steps", 5, "--trials", 20).stdout
-    run("shares.py", "--size", "toy", "--repeats", 2, "--json", tmp_path / "s.json")
+    assert "accuracy" in run("learning", "--seeds", 1, "--steps", 5, "--trials", 20)
+    run("shares", "--size", "toy", "--repeats", 2, "--json", tmp_path / "s.json")
     shares = json.loads((tmp_path / "s.json").read_text())
     assert sum(shares["parts"].values()) == pytest.approx(shares["seconds"])
     assert len(shares["parts"]) == 8

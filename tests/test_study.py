@@ -68,7 +68,7 @@ def test_a_study_gives_the_same_numbers_twice_and_reads_a_run(small, short_run, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trunctation"], "invalid choice"),
+        (["trunctation"], "did you mean truncation?"),
         (["rtrl", "--seeds", "0"], "seeds must be an integer of at least 1"),
         (["truncation", "--steps", "1"], "steps must be an integer of at least 10"),
         (["rtrl", "--steps", "100"], "steps have no effect: rtrl trains nothing"),
