@@ -23,6 +23,7 @@ COMMANDS = {
     "gradcheck": "Check the gradients against finite differences, plain NumPy, and torch if installed.",
     "study": "Study the algorithm: numbers, a figure and a table (docs/study.md).",
     "bench": "Measure this machine: the step, its share of the FMA peak, the same bytes; or compare machines.",
+    "paper": "Train the networks of Song, Yang & Wang (2016) to criterion and draw their figures (docs/paper.md).",
     "golden": "Write a file to check a port against, or compare a port's file with it.",
 }
 

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -87,9 +86,9 @@ class Training:
         self.losses, self.checks, self.best = list(map(float, state.losses)), list(state.checks), state.best
         self.seconds, self.safeguards = state.seconds, state.safeguards
         self.updates_per_check = max(1, task.check_every // task.batch_size)
-        optimiser: Any = SGD(**{"lr": plan.lr, "clip": CLIP, "largest": LARGEST})
-        how: dict[str, Any] = {"optimiser": optimiser, "freeze": task.freeze}
-        self.trainer = Trainer(self.config, state.params, seed=plan.seed, threads=threads, **how)
+        optimiser = SGD(plan.lr, CLIP, LARGEST)
+        self.trainer = Trainer(self.config, state.params, seed=plan.seed, threads=threads, optimiser=optimiser,
+                               freeze=task.freeze)  # fmt: skip
         optimiser.k = len(self.losses)
 
     @property
