@@ -8,6 +8,7 @@ line.
 import json
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ def lead(numbers):
         f"{len(networks)} networks were trained for this page; {sum(r['reached'] for _, r in networks)} of them "
         f"reached their target. Tasks learnt by at least one network: {', '.join(reached) or 'none'}."
     )
-    return text + (f" **Not reached, or not trained: {', '.join(rest)}.**" if rest else "")
+    text += f" **Not reached, or not trained: {', '.join(rest)}.**" if rest else ""
+    return textwrap.fill(text, 118, break_on_hyphens=False)
 
 
 def learning(numbers):
@@ -74,9 +76,8 @@ def fits(numbers):
                 curves.setdefault(key, []).append(curve["fit"]["sigma"])
         for key, values in curves.items():
             known = [v for v in values if v is not None]
-            rows.append(
-                f"| {name} | {key or 'coherence'} | {spread(known) if known else 'no fit'} | {len(known)} of {len(values)} |"
-            )
+            text = spread(known) if known else "no fit"
+            rows.append(f"| {name} | {key or 'coherence'} | {text} | {len(known)} of {len(values)} |")
     return "\n".join(rows)
 
 

@@ -1,6 +1,5 @@
 """Training as the paper has it: networks at the start, the update against torch, resuming, folders, learning."""
 
-import functools
 import json
 import shutil
 from dataclasses import replace
@@ -350,10 +349,6 @@ def test_the_command_trains_and_goes_on(commanded, capsys):
         ("rdm_nodale", 0, 40),
         ("rdm_nodale", 1, 40),
     ]
-
-
-def _quick(measure, *what, **how):
-    return measure(*what, **{**how, "dt": 20.0, "repeats": 4})
 
 
 def test_a_run_of_the_paper_is_evaluated_drawn_and_reported(commanded, capsys, monkeypatch):
