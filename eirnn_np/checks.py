@@ -5,7 +5,9 @@ expected and what was found. Imports numpy alone.
 """
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -55,6 +57,13 @@ def check_bool(name: str, value) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, found {value!r}")
     return bool(value)
+
+
+def check_path(name: str, value) -> Path:
+    """`value` as a Path; an empty name, as of a shell's variable that is not set, would be the current folder."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise ValueError(f"{name} must be a path, found {value!r}")
+    return Path(value)
 
 
 def check_dtype(dtype: DTypeLike) -> np.dtype:

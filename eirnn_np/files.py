@@ -1,10 +1,18 @@
-"""Files that are whole or not there: bytes and text, and arrays as safetensors. Reading executes nothing."""
+"""Files that are whole or not there: bytes and text, and arrays as safetensors. Reading executes nothing.
+
+A folder may be a stranger's, full of links: what is written goes to a new file whose name nobody can guess, which is
+then renamed, so that no link is followed and no two writers meet.
+"""
 
 import contextlib
 import contextvars
 import ctypes
+import errno
+import fcntl
 import json
 import os
+import re
+import secrets
 import stat
 from pathlib import Path
 
@@ -12,6 +20,7 @@ import numpy as np
 
 _METADATA_KEY = "eirnn_np"
 _synced = contextvars.ContextVar("synced", default=True)
+_TEMPORARY = re.compile(r"\.eirnn-np-[0-9a-f]{32}\.tmp")
 
 
 def save_tensors(path, tensors, metadata, previous=None):
@@ -31,9 +40,7 @@ def load_tensors(path):
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe, for one, would be waited for
-        raise ValueError(f"{path}: not a file")
+    _check_readable(path)
     with path.open("rb"):  # a missing or unreadable file as the usual OSError
         pass
     try:
@@ -49,27 +56,100 @@ def write_json(path, value):
     write_file(path, json.dumps(value, indent=2, sort_keys=False, allow_nan=False) + "\n")
 
 
+def read_text(path):
+    """The text of a file; ValueError if it is a pipe or a device, which would be waited for."""
+    _check_readable(Path(path))
+    return Path(path).read_text()
+
+
 def write_file(path, content, previous=None):
     """Write bytes or text under a temporary name, sync, and rename: the old file or the new, whole.
 
-    With `previous`, another path in the same folder, the old file is renamed to that first.
+    A link in the place of `path` is replaced, not followed. With `previous`, another path in the same folder, the old
+    file is renamed to that first. An OSError names `path`; one is raised, too, where a folder or a device is in its
+    place.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     data = content.encode() if isinstance(content, str) else content
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
+        _check_replaceable(path)
+        handle, temporary = _new_file(path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                if _synced.get():
+                    os.fsync(file.fileno())
+                if previous is not None:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.replace(path, previous)
+                os.replace(temporary, path)
             if _synced.get():
-                os.fsync(file.fileno())
-        if previous is not None and path.exists():
-            os.replace(path, previous)
-        os.replace(temporary, path)
-        if _synced.get():
-            _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+                _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def inner_folder(path):
+    """Make a folder inside a run folder, or take the one that is there; OSError for a link, which leads elsewhere."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        what = f"{Path(path).name} must be a folder, and no link to one"
+        raise NotADirectoryError(errno.ENOTDIR, what, str(path))
+
+
+def remove_leftovers(folder):
+    """Delete what killed processes left of files that they were writing, and nothing else.
+
+    What has the form of our temporary names, is ours, and is locked by nobody who still writes it.
+    """
+    for path in Path(folder).iterdir():
+        if not _TEMPORARY.fullmatch(path.name):
+            continue
+        with contextlib.suppress(OSError):  # it has gone meanwhile, is written, or cannot be locked: let it be
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                status = os.fstat(handle)
+                if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+            finally:
+                os.close(handle)
+
+
+def _new_file(folder):
+    """(handle, path) of a new file in a folder, locked where the file system can, until the handle is closed."""
+    while True:
+        path = folder / f".eirnn-np-{secrets.token_hex(16)}.tmp"
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.exists():  # nobody has taken it for a leftover before it was locked
+            return handle, path
+        os.close(handle)
+
+
+def _check_replaceable(path):
+    """OSError where something other than a file is in the place of one, also at the end of a link."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing there, or a link to nothing; what is wrong with the folder shows when it is written to
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise FileExistsError(errno.EEXIST, "is a device or a pipe, and would be replaced by a file", str(path))
+
+
+def _check_readable(path):
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(f"{path}: not a file")
 
 
 def _sync_folder(folder):

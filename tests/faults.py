@@ -141,7 +141,7 @@ def killed(scratch, kills, steps, seed=0, options=()):
         end(process)
         if process.returncode == 0:
             continue
-        inside = list(victim.glob(f".{CHECKPOINT}.*.tmp")) or (
+        inside = list(victim.glob(".eirnn-np-*.tmp")) or (
             (victim / PREVIOUS).exists() and not (victim / CHECKPOINT).exists()
         )
         if not starting:

@@ -76,11 +76,9 @@ def kill_at(call, number, when):
         return counted
 
     if call == "write":
-        plain = pathlib.Path.open
+        plain = os.fdopen
         write = planned(lambda file, data: file.write(data))
-        pathlib.Path.open = lambda path, mode="r": (
-            Opened(plain(path, mode), write) if "w" in mode else plain(path, mode)
-        )
+        files.os.fdopen = lambda handle, mode: Opened(plain(handle, mode), write)
     else:
         setattr(files.os, call, planned(getattr(os, call)))
 

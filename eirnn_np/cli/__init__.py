@@ -43,7 +43,9 @@ def main(argv=None):
         return fail(error, 2)
     except MemoryError:
         return fail("out of memory: try smaller sizes", 1)
-    except (RuntimeError, OSError) as error:
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error, 1)
+    except RuntimeError as error:
         return fail(error, 1)
     except ImportError as error:  # a dependency that --no-deps has left out, or one that does not fit another
         missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0]

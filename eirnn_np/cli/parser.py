@@ -52,7 +52,11 @@ class Command(Parser):
 
     def parse_known_args(self, args=None, namespace=None):
         self.complete()
-        return super().parse_known_args(args, namespace)
+        arguments, unknown = super().parse_known_args(args, namespace)
+        for action in self._actions:  # "" is a shell's variable that is not set; as a path it is the current folder
+            if getattr(arguments, action.dest, None) == "":
+                self.error(f"argument {'/'.join(action.option_strings) or action.metavar}: must not be empty")
+        return arguments, unknown
 
     def format_help(self):
         self.complete()

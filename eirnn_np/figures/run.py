@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 
 from .. import analysis
+from ..files import inner_folder
 from ..params import effective_weights
 from .behaviour import action_names, activity, psychometric_curve, sample_trials, training_loss
 from .canvas import STYLE, save_figure
@@ -48,9 +49,9 @@ def sorting(evaluation, n_exc):
 def draw_all(folder, config, params, losses, evaluation, ideal, task_trials):
     """Write every picture that this run allows into `folder`; returns their names."""
     folder = Path(folder)
+    inner_folder(folder)
     with mpl.rc_context(STYLE):
         figures = run_figures(config, params, losses, evaluation, ideal, task_trials)
-        folder.mkdir(exist_ok=True)
         for name, figure in figures.items():
             save_figure(folder / f"{name}.png", figure)
     return [f"{name}.png" for name in figures]

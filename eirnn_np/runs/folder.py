@@ -5,15 +5,15 @@ import itertools
 import json
 import os
 import platform
-import stat
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import CHECKPOINT, PREVIOUS
-from ..files import write_file, write_json
+from ..checkpoint import CHECKPOINT, PREVIOUS, read_checkpoint
+from ..checks import check_path
+from ..files import read_text, remove_leftovers, write_file, write_json
 from ..params import load_params
 from ..trainer import RunError
 from .settings import Settings
@@ -29,19 +29,21 @@ def next_run_folder(parent="runs", name="run"):
 
 
 @contextlib.contextmanager
-def new_run_folder(folder):
+def new_run_folder(folder, report=None):
     """Make `folder` (None: the next number), or take an existing one that holds nothing of a run, and lock it.
 
     RunError otherwise.
     """
+    if folder is not None:
+        folder = check_path("out", folder)
     names = ("config.json", "params.safetensors", CHECKPOINT, PREVIOUS, "loss.csv", "evaluation.json", "figures")
     try:
-        folder = next_run_folder() if folder is None else Path(folder)
+        folder = next_run_folder() if folder is None else folder
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot make the run folder {folder or 'runs'}: {error.strerror}") from None
-    with locked(folder):
-        taken = [name for name in names if (folder / name).exists()]
+    with locked(folder, report):
+        taken = [name for name in names if os.path.lexists(folder / name)]
         if taken:
             raise RunError(
                 f"{folder} already holds a run ({taken[0]}); choose another folder with --out, or go on by --resume"
@@ -76,22 +78,19 @@ def _version(package):
 def write_config(folder, config, settings):
     """Write config.json; of an environment that is there already, nothing changes."""
     path = folder / "config.json"
-    then = json.loads(path.read_text()) if path.exists() else environment()
+    then = json.loads(read_text(path)) if path.exists() else environment()
     now = {"model": config.to_dict(), "training": asdict(settings)}
     write_json(path, {**now, **then, **now})  # these two first
 
 
 def read_run(folder):
     """(settings, config, params, losses) of a finished run; RunError says what is missing or broken."""
-    folder = Path(folder)
+    folder = check_path("run", folder)
     try:
-        content = json.loads((folder / "config.json").read_text())
+        content = json.loads(read_text(folder / "config.json"))
         settings = Settings(**content["training"])
         config, params = load_params(folder / "params.safetensors")
-        rows = (folder / "loss.csv").read_text().splitlines()[1:]
-        if not rows:
-            raise ValueError("loss.csv holds no steps")
-        losses = np.array([float(row.split(",")[1]) for row in rows])
+        losses = _read_losses(folder, settings.steps)
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         hint = ""
@@ -105,6 +104,28 @@ def read_run(folder):
     if config.to_dict() != content.get("model"):
         raise RunError(f"the run {folder} cannot be read: config.json and params.safetensors do not fit together")
     return settings, config, params, losses
+
+
+def _read_losses(folder, steps):
+    """The losses of loss.csv, as many as the run has steps, or, where it was stopped, as its checkpoint."""
+    rows = [row.split(",") for row in read_text(folder / "loss.csv").splitlines()[1:]]
+    losses = np.array([float(loss) for _, loss in rows])
+    if not rows:
+        raise ValueError("loss.csv holds no steps")
+    for k, (step, _) in enumerate(rows, 1):
+        if int(step) != k:
+            raise ValueError(f"loss.csv must count its steps, found {step} in row {k}")
+    if not np.isfinite(losses).all():
+        bad = int(np.argmin(np.isfinite(losses)))
+        raise ValueError(f"loss.csv must hold finite numbers, found {losses[bad]} at step {bad + 1}")
+    if len(rows) != steps:
+        try:
+            taken = read_checkpoint(folder).k
+        except (OSError, ValueError):
+            taken = steps
+        if len(rows) != taken:
+            raise ValueError(f"loss.csv must have a row for each of {taken} steps, found {len(rows)}")
+    return losses
 
 
 def write_losses(folder, losses):
@@ -132,10 +153,3 @@ def locked(folder, report=None):
         yield
     finally:
         os.close(handle)
-
-
-def remove_leftovers(folder):
-    """Delete what a killed process left of a file it was writing (the folder must be locked)."""
-    for path in Path(folder).glob(".*.tmp"):
-        if stat.S_ISREG(path.lstat().st_mode) and path.name.split(".")[-2].isdigit():
-            path.unlink(missing_ok=True)

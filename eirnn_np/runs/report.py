@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import analysis, figures, tasks
+from ..checks import check_path
 from ..config import ModelConfig
 from ..files import write_file
 from ..model import loss_and_grads, recurrent_noise
@@ -107,9 +108,9 @@ def write_report(run: str | os.PathLike, path: str | os.PathLike | None = None) 
     RunError
         If the folder holds no finished run, or the page cannot be written.
     """
-    run = Path(run)
+    run = check_path("run", run)
+    path = run / "report.html" if path is None else check_path("path", path)
     html = build_report(run.resolve().name, *read_run(run))
-    path = run / "report.html" if path is None else Path(path)
     try:
         write_file(path, html)
     except OSError as error:

@@ -11,19 +11,19 @@ import sys
 import time
 from array import array
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 
 from .. import tasks
 from ..algorithms import make_trainer
 from ..checkpoint import read_checkpoint, save_checkpoint
-from ..files import write_json
+from ..checks import check_path
+from ..files import read_text, remove_leftovers, write_json
 from ..params import init_params, save_params
 from ..threads import WORKQUEUE_ADVICE, layer
 from ..trainer import RunError, train
 from .evaluation import draw_run, evaluate_run, performance_lines, write_evaluation
-from .folder import environment, locked, new_run_folder, remove_leftovers, write_config, write_losses
+from .folder import environment, locked, new_run_folder, write_config, write_losses
 from .settings import FREE, Settings, model_config
 from .signals import Signals, Stopped
 from .validation import OUTCOME, Checks
@@ -80,7 +80,7 @@ def run(settings=None, out=None, figures=True, report=print, on_step=None, **net
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
         batches = stack.enter_context(_batches(settings, 0))
-        folder = stack.enter_context(new_run_folder(out))
+        folder = stack.enter_context(new_run_folder(out, report))
         stack.enter_context(_write_errors(folder))
         # The checkpoint comes first: a folder with a config.json has one.
         save_checkpoint(folder, trainer, [], asdict(settings))
@@ -124,7 +124,7 @@ def resume(folder, figures=True, report=print, on_step=None, **options):
     RunError
         The folder holds no run that can go on, another process is training in it, or training diverged.
     """
-    started, folder = time.perf_counter(), Path(folder)
+    started, folder = time.perf_counter(), check_path("folder", folder)
     _check_plain(options)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
@@ -160,7 +160,7 @@ def _settings_of(folder, config, info, report):
     settings = Settings(**info)
     if not (folder / "config.json").exists():  # it was killed between writing the two
         return settings
-    content = json.loads((folder / "config.json").read_text())
+    content = json.loads(read_text(folder / "config.json"))
     found = Settings(**content["training"])
     kept = {name: getattr(settings, name) for name in FREE}
     if content["model"] != config.to_dict() or replace(found, **kept) != settings:

@@ -119,10 +119,11 @@ def _measured(name, basis, seeds, steps):
 
 def _new_folder(name, out):
     """An empty folder that can be written, or RunError."""
+    from ..checks import check_path
     from ..runs import RunError, next_run_folder
 
     try:
-        folder = next_run_folder("studies", name) if out is None else Path(out)
+        folder = next_run_folder("studies", name) if out is None else check_path("out", out)
         folder.mkdir(parents=True, exist_ok=True)
         empty = not any(folder.iterdir())
     except FileExistsError:
