@@ -23,17 +23,38 @@ _at_once = contextlib.nullcontext()
 _in_turn = threading.RLock()
 _forked = False
 
+OPENMP = "OpenMP (Debian's and Ubuntu's libgomp1, Homebrew's libomp, conda's llvm-openmp)"
 WORKQUEUE_ADVICE = (
     "Numba found neither OpenMP nor TBB and runs its threads by a slower way of its own (layer workqueue): the result "
-    "is the same; OpenMP (libomp, or conda's llvm-openmp) makes it faster, or --threads 1 for small networks"
+    f"is the same; {OPENMP} makes it faster, or --threads 1 for small networks"
 )
+_SETTINGS = ("NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY")
 
 
 @functools.cache
 def layer():
-    """Numba's threading layer: "omp", "tbb" or "workqueue"; starts it if need be."""
-    numba.get_num_threads()
-    return numba.threading_layer()
+    """Numba's threading layer: "omp", "tbb" or "workqueue"; starts it if need be.
+
+    RuntimeError, with the way out, where Numba compiles nothing or its threads do not start.
+    """
+    if numba.config.DISABLE_JIT:
+        raise RuntimeError(
+            'NUMBA_DISABLE_JIT is set, and what is not compiled cannot run here: unset it; backend="numpy" of forward '
+            "and loss_and_grads is the code to step through"
+        )
+    try:
+        numba.get_num_threads()
+        return numba.threading_layer()
+    except Exception as error:  # of Numba's settings, of the import of a layer, of a library that it needs
+        found = [f"{name}={os.environ[name]}" for name in _SETTINGS if name in os.environ]
+        way_out = f"unset {' and '.join(found)}" if found else f"install {OPENMP}"
+        raise RuntimeError(f"Numba cannot start its threads: {way_out} ({' '.join(str(error).split())})") from None
+
+
+def all_threads():
+    """How many threads Numba has, or this thread of Python may use."""
+    layer()
+    return numba.get_num_threads()
 
 
 def launch():
@@ -49,7 +70,7 @@ def launch():
 @contextlib.contextmanager
 def limited(n):
     """Kernels run on `n` threads inside this context; the caller's own number is back after it."""
-    before = numba.get_num_threads()
+    before = all_threads()
     if before != n:
         numba.set_num_threads(n)
     try:

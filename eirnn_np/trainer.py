@@ -17,7 +17,7 @@ from .model import check_inputs, check_targets
 from .noise import seed_key
 from .optimisers import GRADIENT_LIMITS, Adam, Optimiser, Rate
 from .params import Params, check_params
-from .threads import limited
+from .threads import all_threads, limited
 from .weights import check_class_weights, check_weights, weights_of_labels
 
 DEFAULT_RATE = 1e-3
@@ -219,7 +219,7 @@ def check_trainer(config: ModelConfig, params: Params, seed: int, threads: int |
         raise ValueError("params.flat must be writeable and in C order: pass params.copy()")
     seed_key(seed)
     if threads is None:
-        return numba.get_num_threads()
+        return all_threads()
     most = numba.config.NUMBA_NUM_THREADS
     if check_integer("threads", threads, 1) > most:
         raise ValueError(f"threads must be at most {most} here (set NUMBA_NUM_THREADS for more), found {threads!r}")

@@ -295,7 +295,7 @@ def worker_killed(scratch):
 
 def workers(process):
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(c) for c in children if "spawn_main" in Path(f"/proc/{c}/cmdline").read_text()]
+    return [int(c) for c in children if "tasks.worker" in Path(f"/proc/{c}/cmdline").read_text()]
 
 
 @contextlib.contextmanager

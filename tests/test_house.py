@@ -58,6 +58,7 @@ INSIDE = {
     "analysis": ["entries", "behaviour", "choices", "population", "perturbation"],
     "figures": ["canvas", "behaviour", "network", "run"],
     "runs": [
+        "lines",
         "signals",
         "criterion",
         "settings",

@@ -5,12 +5,14 @@
 asked for, and imports the rest of the package when it runs, so that help and usage errors come at once.
 """
 
+import os
 import sys
 import traceback
 
 from .. import __version__
 from ..notices import at_a_terminal, told_by
-from .output import fail, loudness, say, warnings_of_one_line
+from ..runs.lines import unstoppable
+from .output import any_character, drop_the_rest, fail, loudness, say, warnings_of_one_line
 from .parser import Command, Parser
 
 # Module (a hyphen for an underscore): what it does. In the order of --help.
@@ -30,6 +32,7 @@ COMMANDS = {
 
 def main(argv=None):
     """Run one command; returns the exit status."""
+    any_character()
     try:
         arguments = make_parser().parse_args(argv)
         loudness(arguments.quiet)
@@ -44,24 +47,35 @@ def main(argv=None):
     except MemoryError:
         return fail("out of memory: try smaller sizes", 1)
     except OSError as error:
-        return fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error, 1)
+        what = error.strerror or error
+        return fail(f"{error.filename}: {what}" if error.filename else what, 1)
     except RuntimeError as error:
         return fail(error, 1)
     except ImportError as error:  # a dependency that --no-deps has left out, or one that does not fit another
         missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0]
         return fail(f"{error}; pip install {missing}" if missing else error, 1)
+    finally:
+        drop_the_rest()
 
 
 def _run(arguments):
     try:
         # Where standard output is a script's, JSON and nothing else, only a terminal is told what is compiled.
         tell = at_a_terminal if getattr(arguments, "json", None) is True else say
-        with warnings_of_one_line(), told_by(tell):
+        with warnings_of_one_line(), told_by(unstoppable(tell)):
+            _check_environment()
             return arguments.command(arguments) or 0
     except Exception:
         if arguments.verbose:
             traceback.print_exc()
         raise
+
+
+def _check_environment():
+    """RuntimeError for a number of threads that would end the import of Numba, with a traceback."""
+    asked = os.environ.get("NUMBA_NUM_THREADS", "")
+    if asked.strip().lstrip("-").isdigit() and int(asked) < 1:
+        raise RuntimeError(f"NUMBA_NUM_THREADS must be at least 1, found {asked}: correct it, or unset it")
 
 
 def make_parser():

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 import warnings
 
@@ -30,15 +31,12 @@ def print_json(value):
 
 @contextlib.contextmanager
 def warnings_of_one_line():
-    """A warning of ours is one line on standard error, as an error is, without a path and a piece of source."""
+    """A warning is one line on standard error, as an error is, without a path and a piece of source."""
     with warnings.catch_warnings():
-        show = warnings.showwarning
 
-        def one_line(message, category, *where, **how):
-            if not issubclass(category, UserWarning):
-                show(message, category, *where, **how)
-            elif not _Output.quiet:
-                fail(message, 0)
+        def one_line(message, *where, **how):
+            if not _Output.quiet:
+                fail((str(message).splitlines() or [""])[0], 0)  # Numba adds a traceback
 
         warnings.showwarning = one_line
         yield
@@ -46,5 +44,22 @@ def warnings_of_one_line():
 
 def fail(message, status):
     """One line on standard error; returns `status`."""
-    print(f"eirnn-np: {' '.join(str(message).split())}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # where not even that can be printed, the status says it
+        print(f"eirnn-np: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
     return status
+
+
+def any_character():
+    """What standard output has no code for is printed as its escape (an ASCII terminal, a folder named Ω)."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def drop_the_rest():
+    """Throw away what could not be written to standard output; else Python complains of it when it ends."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

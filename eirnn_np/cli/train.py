@@ -77,18 +77,19 @@ def add_arguments(parser):
 
 def run(arguments):
     from .. import runs
+    from ..runs.lines import unstoppable
 
-    figures = not arguments.no_figures
+    figures, tell = not arguments.no_figures, unstoppable(say)
     if arguments.resume is None:
         settings = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(runs.Settings)}
         network = {name: getattr(arguments, name) for name in _NETWORK}
-        folder = runs.run(runs.Settings(**settings), arguments.out, figures, say, **network)
+        folder = runs.run(runs.Settings(**settings), arguments.out, figures, tell, **network)
     else:
         given = {name: value for name, value in arguments.given.items() if name != "resume"}
         if "out" in given:
             raise ValueError("--out cannot be given with --resume, which names the folder")
         try:
-            folder = runs.resume(arguments.resume, figures, say, **given)
+            folder = runs.resume(arguments.resume, figures, tell, **given)
         except runs.SettingError as error:
             raise ValueError(error.text.format(arguments.spelled[error.name])) from None
-    say(f"All of it on one page: eirnn-np report {shlex.quote(str(folder))}")
+    tell(f"All of it on one page: eirnn-np report {shlex.quote(str(folder))}")

@@ -23,6 +23,7 @@ from . import network as one
 from .cluster import Cluster
 from .crew import AHEAD, Crew, carry_out
 from .folder import environment, locked, next_run_folder, remove_leftovers
+from .lines import terminal, unstoppable
 from .plan import Plan, parse_seeds
 from .settings import Settings
 from .signals import Signals, Stopped
@@ -313,6 +314,7 @@ class _Sweep:
 
 def _go(folder, plan, total, hands, retries, figures, report, signals):
     """Train what is left of a sweep; returns its table."""
+    report = unstoppable(report)
     going = _Sweep(folder, plan, total, hands, report, signals)
     left = len(plan) - going.count
     report(f"{folder}: {left:,} of {len(plan):,} networks to train")
@@ -353,7 +355,7 @@ def _bar(networks, done, total):
     from tqdm import tqdm
 
     return tqdm(total=round(total * (1 - done / networks)), unit=" steps", unit_scale=True, leave=False,
-                file=sys.stderr, disable=not sys.stderr.isatty(), desc=f"{done:,} of {networks:,} networks",
+                file=sys.stderr, disable=not terminal(), desc=f"{done:,} of {networks:,} networks",
                 bar_format="{desc} |{bar}| {rate_fmt}, {remaining} left")  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from ..threads import WORKQUEUE_ADVICE, layer
 from ..trainer import RunError, train
 from .evaluation import draw_run, evaluate_run, performance_lines, write_evaluation
 from .folder import environment, locked, new_run_folder, write_config, write_losses
+from .lines import terminal, unstoppable
 from .settings import FREE, Settings, model_config
 from .signals import Signals, Stopped
 from .validation import OUTCOME, Checks
@@ -54,7 +55,7 @@ def run(settings=None, out=None, figures=True, report=print, on_step=None, **net
     figures : bool
         Draw them at the end.
     report : callable
-        Takes a line.
+        Takes a line. One that cannot be printed does not end the run.
     on_step : callable, optional
         Called as ``on_step(k, loss)`` after each step, in place of the progress bar. A `Stopped` that it raises ends
         the run as Ctrl-C does, with a checkpoint.
@@ -72,7 +73,7 @@ def run(settings=None, out=None, figures=True, report=print, on_step=None, **net
     RunError
         The folder cannot be made or holds a run already, or training diverged.
     """
-    started = time.perf_counter()
+    started, report = time.perf_counter(), unstoppable(report)
     config, settings = model_config(Settings() if settings is None else settings, **network)
     params = init_params(config, settings.seed, settings.dtype)
     trainer = make_trainer(config, params, settings.gradient(), lr=settings.lr, seed=settings.seed,
@@ -106,7 +107,7 @@ def resume(folder, figures=True, report=print, on_step=None, **options):
     figures : bool
         Draw them at the end.
     report : callable
-        Takes a line.
+        Takes a line. One that cannot be printed does not end the run.
     on_step : callable, optional
         As for `run`.
     **options
@@ -124,7 +125,7 @@ def resume(folder, figures=True, report=print, on_step=None, **options):
     RunError
         The folder holds no run that can go on, another process is training in it, or training diverged.
     """
-    started, folder = time.perf_counter(), check_path("folder", folder)
+    started, folder, report = time.perf_counter(), check_path("folder", folder), unstoppable(report)
     _check_plain(options)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
@@ -269,7 +270,7 @@ def _training_loop(trainer, losses, batches, settings, folder, report, signals, 
     from tqdm import tqdm
 
     bar = tqdm(total=settings.steps, initial=len(losses), unit="step", leave=False, file=sys.stderr,
-               disable=told is not None or not sys.stderr.isatty())  # fmt: skip
+               disable=told is not None or not terminal())  # fmt: skip
 
     def on_step(_, loss):
         losses.append(loss)

@@ -11,6 +11,7 @@ import numpy as np
 from ..checks import check_integer
 from ..optimisers import SGD
 from ..runs.folder import locked, remove_leftovers
+from ..runs.lines import unstoppable
 from ..runs.signals import Signals, Stopped
 from ..trainer import Trainer
 from .description import Task
@@ -55,7 +56,7 @@ def train(
     RunError
         The folder cannot be made, or holds what is not this training.
     """
-    task, plan = named(task), Plan() if plan is None else plan
+    task, plan, report = named(task), Plan() if plan is None else plan, unstoppable(report)
     folder = folder_of(OUT, task.name, plan) if out is None else Path(out)
     if checkpoint_every is not None:
         check_integer("checkpoint_every", checkpoint_every, 1)

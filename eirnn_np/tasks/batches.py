@@ -46,8 +46,8 @@ def make_batches(
         reproduces, after comparing its first trials with neurogym's own, where neurogym is installed.
 
     worker : bool
-        Where neurogym itself draws, let a spawned process draw ahead, so that batches and training overlap;
-        the batches are the same. A script that asks for it needs the usual ``if __name__ == "__main__":``.
+        Where neurogym itself draws, let another process draw ahead, so that batches and training overlap;
+        the batches are the same. Where there can be none, a warning says so, and this process draws them.
         Close the iterator (``close()`` or ``with``) when done.
     start : int
         Begin with this batch of the stream, counted from 0: what a training that goes on after `start` steps
@@ -94,23 +94,33 @@ def make_batches(
         if source == "compiled":
             raise ValueError(f"source='compiled' cannot serve {own.name_of(task)}: {reason}")
     check_sound(task, env_kwargs)
-    if not worker:
-        stream = NeurogymStream(task, batch_size, seq_len, seed, env_kwargs)
-        stream.skip(start)
-        return stream
-    env = make_env(task, env_kwargs)
-    sizes = env.observation_space.shape[0], int(env.action_space.n), batch_size, seq_len, float(env.dt)
-    return WorkerStream(sizes, start, NeurogymStream, task, batch_size, seq_len, seed, env_kwargs)
+    shape = None
+    if worker:
+        env = make_env(task, env_kwargs)
+        shape = env.observation_space.shape[0], int(env.action_space.n), batch_size, seq_len, float(env.dt)
+    return _drawn(shape, start, NeurogymStream, task, batch_size, seq_len, seed, env_kwargs)
 
 
 def _functions(task, batch_size, seq_len, seed, env_kwargs, worker, start):
+    shape = None
     if worker:
         of = own.sizes(task, env_kwargs)
         shape = of.n_in, of.n_out, batch_size, seq_len, of.dt
-        return WorkerStream(shape, start, own.FunctionStream, task, batch_size, seq_len, seed, env_kwargs)
-    stream = own.FunctionStream(task, batch_size, seq_len, seed, env_kwargs)
-    stream.skip(start)
-    return stream
+    return _drawn(shape, start, own.FunctionStream, task, batch_size, seq_len, seed, env_kwargs)
+
+
+def _drawn(shape, start, stream, task, *arguments):
+    """A stream of batches drawn in Python: by a worker, if their `shape` is given and there can be one."""
+    if shape is not None:
+        try:
+            if isinstance(task, str) and ":" not in task and task not in installed.known():
+                raise ValueError(f"{task} is registered in this process alone (name it by module:name)")
+            return WorkerStream(shape, start, stream, task, *arguments)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"the batches are drawn by this process, as there can be no worker: {error}", stacklevel=3)
+    drawn = stream(task, *arguments)
+    drawn.skip(start)
+    return drawn
 
 
 def _check_shown(task, env_kwargs, batch_size, seq_len):
