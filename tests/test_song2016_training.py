@@ -401,6 +401,13 @@ def test_a_mistake_is_one_line(words, says, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_train_does_not_resume_it(commanded, capsys):
+    from eirnn_np.cli import main
+
+    assert main(["train", "--resume", str(commanded / "rdm_nodale" / "seed-000")]) == 2
+    assert "eirnn-np paper goes on with it" in capsys.readouterr().err
+
+
 def test_out_must_be_the_folder_above(commanded, capsys):
     from eirnn_np.cli import main
 

@@ -78,6 +78,7 @@ def add_arguments(parser):
 def run(arguments):
     from .. import runs
     from ..runs.lines import unstoppable
+    from ..song2016.folder import is_paper_run
 
     figures, tell = not arguments.no_figures, unstoppable(say)
     if arguments.resume is None:
@@ -88,6 +89,10 @@ def run(arguments):
         given = {name: value for name, value in arguments.given.items() if name != "resume"}
         if "out" in given:
             raise ValueError("--out cannot be given with --resume, which names the folder")
+        if is_paper_run(arguments.resume):
+            raise ValueError(
+                f"{arguments.resume} is a network of the paper: eirnn-np paper goes on with it (--out DIR)"
+            )
         try:
             folder = runs.resume(arguments.resume, figures, tell, **given)
         except runs.SettingError as error:
