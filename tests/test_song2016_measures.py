@@ -137,15 +137,17 @@ def test_a_claim_holds_only_if_all_networks_show_it():
 
 @pytest.mark.parametrize("name", ["rdm_varstim", "rdm_rt", "mante", "mante_areas", "multisensory", "romo", "lee"])
 def test_every_task_is_measured_drawn_and_judged(name):
-    """Networks at their start, calmed to a radius of 0.9: plain values, all pictures of the task, every claim judged."""
+    """Networks at their start, calmed to a radius of 0.9: plain values, all pictures, every claim judged."""
     task = song2016.task(name)
     params = task.init_params(1)
     params.w_rec = params.w_rec * np.float32(0.6)
     few = {"mante": 1, "mante_areas": 1, "multisensory": 2, "romo": 3, "lee": 1}.get(name, 4)
     found = song2016.measure(task, params, 3, dt=20.0 if name != "lee" else 10.0, repeats=few)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    result = {"task": name, "reached": False, "trials": 0, "measure": task.stop.measure, "criterion": 50.0, "seconds": 1.0,
-              "target": task.stop.target, "units": task.config.n_hidden}  # fmt: skip
+    result = dict.fromkeys(("trials", "seconds", "criterion"), 50.0) | {
+        "task": name, "reached": False, "measure": task.stop.measure, "target": task.stop.target,
+        "units": task.config.n_hidden,
+    }  # fmt: skip
     checks = [{"trials": k, "loss": 1.0, "rmse": 1.0, "performance": 50.0} for k in (0, 10_000)]
     numbers = {name: [{"result": result, "checks": checks, "evaluation": found}]}
     drawn = paper.figures_of(numbers, {})
