@@ -28,10 +28,11 @@ def add_arguments(parser):
 
 
 def run(arguments):
+    from ..runs.lines import unstoppable
     from ..song2016 import paper
     from ..song2016.claims import judge
 
-    report = (lambda line: None) if arguments.json else say
+    report = (lambda line: None) if arguments.json else unstoppable(say)
     if arguments.name == "figures":
         out = arguments.folder or arguments.out or OUT
         for path in paper.draw(out, report):
@@ -49,7 +50,7 @@ def run(arguments):
     if arguments.name == "figures" or not arguments.no_figures:
         for verdict in judge(paper.collect(out, report)):
             if verdict.found != "not trained":
-                say(f"{verdict.verdict:16}  figure {verdict.figure}, {verdict.task}: {verdict.text} ({verdict.found})")
+                report(f"{verdict.verdict:16}  figure {verdict.figure}, {verdict.task}: {verdict.text} ({verdict.found})")
 
 
 def _seeds(text):
