@@ -50,7 +50,9 @@ def run(arguments):
     if arguments.name == "figures" or not arguments.no_figures:
         for verdict in judge(paper.collect(out, report)):
             if verdict.found != "not trained":
-                report(f"{verdict.verdict:16}  figure {verdict.figure}, {verdict.task}: {verdict.text} ({verdict.found})")
+                report(
+                    f"{verdict.verdict:16}  figure {verdict.figure}, {verdict.task}: {verdict.text} ({verdict.found})"
+                )
 
 
 def _seeds(text):

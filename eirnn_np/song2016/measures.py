@@ -28,7 +28,7 @@ def measure(task: Task, params: Params, seed: int = 0, *, dt: float = DT, repeat
     dt : float
         ms; a divisor of 20.
     repeats : int, optional
-        Trials of each condition; by default some 300 - 600 trials in all.
+        Trials of each condition; by default some 150 - 600 trials in all.
 
     Returns
     -------
@@ -37,9 +37,9 @@ def measure(task: Task, params: Params, seed: int = 0, *, dt: float = DT, repeat
     """
     kind = next((name for name in KINDS if task.name.startswith(name)), None)
     conditions = task.test_conditions or task.conditions
-    repeats = (
-        max(4, (300 if len(task.connectivity.c_rec) > 200 else 600) // len(conditions)) if repeats is None else repeats
-    )
+    if repeats is None:  # percentages need many; 500 units take minutes
+        most = 160 if task.choice is None else 300 if len(task.connectivity.c_rec) > 200 else 600
+        repeats = max(4, most // len(conditions))
     shown = task.test(seed, repeats, dt)
     config = task.at_dt(dt)
     did = respond(config, params, shown, seed, keep_every=EVERY)
