@@ -3,7 +3,7 @@
 import json
 import re
 
-from paper_page import DOCS, NUMBERS, PAGE, render
+from paper_page import DOCS, NUMBERS, PAGE, omega, render
 
 
 def test_the_page_is_what_its_numbers_say():
@@ -24,3 +24,18 @@ def test_a_changed_number_is_seen():
     numbers[name][0]["result"]["reached"] = not numbers[name][0]["result"]["reached"]
     text = PAGE.read_text()
     assert render(text, numbers) != text
+
+
+def test_factors_of_omega_stand_side_by_side():
+    def network(factor, trials, reached=True):
+        return {"result": {"task": "rdm_dense", "omega": factor, "trials": trials, "reached": reached}}
+
+    numbers = {
+        "omega": [network(0.0, 10), network(0.0, 30), network(0.0, 9, reached=False)],
+        "rdm_dense": [network(2.0, 7)],
+    }
+    assert omega(numbers).splitlines()[2:] == [
+        "| rdm_dense | 0 | 3 | 2 | 20 (10 to 30) |",
+        "| rdm_dense | 2 | 1 | 1 | 7 |",
+    ]
+    assert omega({}) == "Not measured."

@@ -5,44 +5,24 @@ Shapes: T time steps, B trials, O outputs.
 
 import numpy as np
 
-from ..checks import check_array
+from ..analysis import fit_psychometric
 from .trials import NO_CHOICE, Trials
 
 THRESHOLD = 1.0  # an output above it is a response (rdm_rt)
 
 
 def fit_gaussian(x, chosen, shown) -> dict:
-    """Cumulative Gaussian Phi((x - mu) / sigma) of greatest likelihood through the share chosen / shown at each x.
+    """mu and sigma of the cumulative Gaussian through the share chosen / shown at each x, in the units of x.
 
-    Parameters
-    ----------
-    x, chosen, shown : (n,) arrays
-        The stimulus, and of how many trials the counted answer was given in how many.
-
-    Returns
-    -------
-    dict
-        mu and sigma, in the units of x; NaN becomes None where the likelihood has no maximum: all answers alike, or a
-        sharp step.
+    None where there is none to be found: answers all alike, a sharp step, or a curve without a middle.
     """
-    from scipy import optimize, special
-
-    x, chosen, shown = (check_array(name, a, (None,), np.float64) for name, a in
-                        (("x", x), ("chosen", chosen), ("shown", shown)))  # fmt: skip
-    scale = max(float(np.ptp(x)), 1e-12)
-
-    def cost(theta):
-        z = (x / scale - theta[0]) * np.exp(-theta[1])
-        return -(chosen * special.log_ndtr(z) + (shown - chosen) * special.log_ndtr(-z)).sum() / shown.sum()
-
-    starts = [(float(x.mean()) / scale, width) for width in (-2.0, -1.0, 0.0)]
-    options = {"xatol": 1e-7, "fatol": 1e-12, "maxiter": 4000}
-    runs = [optimize.minimize(cost, start, method="Nelder-Mead", options=options) for start in starts]
-    best = min(runs, key=lambda found: found.fun)
-    mu, sigma = float(best.x[0] * scale), float(np.exp(best.x[1]) * scale)
-    steps = float(np.min(np.diff(np.unique(x)))) if len(np.unique(x)) > 1 else scale
-    inside = abs(mu - x.mean()) < 2 * scale and 0.05 * steps < sigma < 10 * scale
-    return {"mu": mu, "sigma": sigma} if inside else {"mu": None, "sigma": None}
+    rows = [{"value": at, "n_answered": n, "share": k / n} for at, k, n in zip(x, chosen, shown)]
+    try:
+        fit = fit_psychometric(rows)
+    except ValueError:
+        return {"mu": None, "sigma": None}
+    inside = abs(fit.bias - np.mean(x)) < 2 * np.ptp(x) and fit.threshold < 10 * np.ptp(x)
+    return {"mu": fit.bias, "sigma": fit.threshold} if inside else {"mu": None, "sigma": None}
 
 
 def psychometric(x: np.ndarray, chose: np.ndarray) -> dict:

@@ -82,6 +82,8 @@ def _selects(found):
 
 
 def _not_gated(found):
+    if "shift" not in found:
+        return None, None
     shift = found["shift"]
     ratios = [
         shift[f"{f} in the context of {c}"] / shift[f"{f} in the context of {f}"]
@@ -92,11 +94,15 @@ def _not_gated(found):
 
 
 def _sensory(found):
+    if "areas" not in found:
+        return None, None
     ratio = min(found["areas"][f]["sensory"] / found["areas"][f]["motor"] for f in ("motion", "colour"))
     return ratio > 1, ratio
 
 
 def _motor(found):
+    if "areas" not in found:
+        return None, None
     ratio = found["areas"]["choice"]["motor"] / found["areas"]["choice"]["sensory"]
     return ratio > 1, ratio
 

@@ -5,6 +5,7 @@
 
 import numpy as np
 
+from ..analysis import pca, targeted_axes
 from ..params import Params, effective_weights
 from . import behaviour, population
 from .description import Task
@@ -138,24 +139,28 @@ def _contexts(task, config, params, shown, did, seed):
     inside = (did.kept >= start) & (did.kept < stop)
     rates = did.rates[inside]
     scaled = {name: shown.values(name) / 10 for name in ("motion", "colour")}
-    signs = (np.where(yes, 1.0, -1.0) for yes in (choices == 0, context == "motion"))
-    regressors = np.column_stack([next(signs), scaled["motion"], scaled["colour"], next(signs)])
-    names = ["choice", "motion", "colour"]
-    axes, beta = population.targeted_axes(rates, shown.condition, regressors)
+    regressors = {
+        "choice": np.where(choices == 0, 1.0, -1.0), **scaled, "context": np.where(context == "motion", 1.0, -1.0),
+    }  # fmt: skip
+    try:
+        axes = targeted_axes(rates.swapaxes(0, 1), regressors)
+    except ValueError:  # it chooses the same in all trials
+        return found
+    beta = np.stack([weights[k] for weights, k in zip(axes.weights, axes.at)])
     z = population.z_scored(rates)
     right = choices == shown.choice
     paths = []
     for which in ("motion", "colour"):
-        for feature in names[1:]:
+        for feature in ("motion", "colour"):
             for value in np.unique(scaled[feature]):
                 trials = right & (context == which) & (scaled[feature] == value)
                 if trials.any():
                     mean = z[:, trials].mean(axis=1)
                     paths.append({"context": which, "feature": feature, "value": float(10 * value),
-                                  "projection": np.round(mean @ axes[:3].T, 3).T.tolist()})  # fmt: skip
-    found["axes"] = {"names": names, "paths": paths}
-    found["regression"] = {name: np.round(row, 4).tolist() for name, row in zip([*names, "context"], beta)}
-    found["shift"] = _shifts(z @ axes[:3].T, right, context, scaled)
+                                  "projection": np.round(axes.project(mean)[:, :3], 3).T.tolist()})  # fmt: skip
+    found["axes"] = {"paths": paths}
+    found["regression"] = {name: np.round(row, 4).tolist() for name, row in zip(axes.names, beta)}
+    found["shift"] = _shifts(axes.project(z)[..., :3], right, context, scaled)
     if task.name == "mante_areas":
         found["areas"] = _division(beta, task.connectivity.n_exc)
     return found
@@ -235,13 +240,13 @@ def _gaze(task, config, params, shown, did, seed):
     end = [[float(np.hypot(*(did.outputs[shown.epochs[m][b, 1] - 1, b] - shown.targets[shown.epochs[m][b, 1] - 1, b])))
             for m in MOVEMENTS] for b in range(len(shown.lengths))]  # fmt: skip
     rates = np.asarray(quiet.rates)
-    v, shares = population.principal_components(rates, 3)
-    centred = rates - rates.mean(axis=(0, 1))
+    components = pca(rates, 3)
     return {
         "eye": {"ms": ((k + 1) * config.dt).tolist(), "mean": np.round(eye, 4).tolist(),
                 "target": np.round(once.targets[k].swapaxes(0, 1), 4).tolist()},
         "end_error": np.mean(end, axis=0).tolist(),
-        "pca": {"shares": shares.tolist(), "paths": np.round(np.einsum("kbh,nh->bkn", centred, v), 3).tolist()},
+        "pca": {"shares": components.explained[:3].tolist(),
+                "paths": np.round(components.project(rates).swapaxes(0, 1), 3).tolist()},
     }  # fmt: skip
 
 

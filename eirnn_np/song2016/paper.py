@@ -188,6 +188,8 @@ def figures_of(numbers: dict, networks: dict[str, PaperRun]) -> dict:
     for name in ("mante", "mante_areas"):
         if name in found:
             drawn[f"{name}_psychometric"] = pictures.contexts(found[name])
+            if "axes" not in found[name][0]:
+                continue
             drawn[f"{name}_state_space"] = pictures.state_space(found[name][0])
             drawn[f"{name}_regression"] = pictures.regression(found[name][0])
     if "multisensory" in found:
