@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
-RUN = ["quickstart", "interoperability", "add_a_task", "add_a_kernel"]
+RUN = ["quickstart", "analyse", "interoperability", "add_a_task", "add_a_kernel"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

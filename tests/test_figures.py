@@ -201,6 +201,33 @@ def test_activity_says_which_trial_it_is():
     assert figures.activity(trial._replace(info={}, periods={}), rates, 5, 20.0).axes[0].get_title() == ""
 
 
+def population_calls(rng):
+    """Arguments for the pictures of populations: two conditions, three units, two components."""
+    averages = analysis.Averages({0: rng.normal(size=(4, 3)), 1: rng.normal(size=(4, 3))}, {}, np.arange(4) * 20.0)
+    pca = analysis.PCA(np.eye(3)[:2], np.array([2.0, 1.0, 0.5]), np.zeros(3))
+    config = ei.ModelConfig(n_in=1, n_hidden=3, n_out=2)
+    points = {c: ei.fixed_points(config, ei.init_params(config, 0), [c], n_starts=5) for c in (-1.0, 0.0, 1.0)}
+    q = np.array([0.01, 0.2, 0.9])
+    lesioned = [{"n_silenced": n, "accuracy": [0.5, 0.7], "mean": 0.6, "sd": 0.1, "no_choice": 0.0} for n in (0, 1)]
+    pushed = [{"amplitude": a, "accuracy": 0.5, "share": None, "no_choice": 1.0} for a in (0.0, 1.0)]
+    timed = [{"value": v, "mean": 200.0, "sem": None, "mean_correct": 190.0, "mean_error": None} for v in (0.0, 5.0)]
+    return {
+        "average_activity": (averages, 1), "component_trajectories": (pca, averages), "phase_portrait": (pca, points),
+        "jacobian_eigenvalues": (points,), "lesions": ({"all": lesioned},), "perturbations": (pushed,),
+        "tuning_curves": (analysis.Tuning(q, q, q, q, q < 0.05), 2), "chronometric_curve": (timed,),
+    }  # fmt: skip
+
+
+def test_phase_portrait_fills_what_is_stable():
+    arguments = population_calls(np.random.default_rng(0))["phase_portrait"]
+    (ax,) = figures.phase_portrait(*arguments, {0.0: np.zeros((3, 3))}).axes
+    markers = [line for line in ax.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1]
+    points = [found for found in arguments[1].values()]
+    assert len(markers) == sum(map(len, points))
+    filled = [not isinstance(marker.get_markerfacecolor(), str) for marker in markers]
+    assert filled == [bool(stable) for found in points for stable in found.stable]
+
+
 def test_every_picture_is_drawn_on_the_axes_that_are_given():
     trials = ei.make_trials(tasks.TUTORIAL_TASK, 2)
     rates, rng = np.ones((len(trials[0].labels), 7)), np.random.default_rng(0)
@@ -211,7 +238,7 @@ def test_every_picture_is_drawn_on_the_axes_that_are_given():
         "selectivity_histogram": (rng.normal(size=7), 5), "connectivity": (weights, np.arange(7), 5),
         "weight_distributions": (weights, weights, 5), "eigenvalues": (weights, weights, np.full(7, 0.2)),
         "gradient_norms": ({"w": 1.0}, {"w": 2.0}), "gradient_check": ([1e-3, 1e-2], {"float64": ([1.0, 2.0], 0.1)}),
-        "sample_trials": (trials, 20),
+        "sample_trials": (trials, 20), **population_calls(rng),
     }  # fmt: skip
     functions = {name for name in figures.__all__ if inspect.isfunction(getattr(figures, name))}
     others = {"action_names", "draw_all", "draw_gradient_check", "run_figures", "save_figure", "signed_bins", "sorting"}

@@ -56,7 +56,7 @@ INSIDE = {
     "algorithms": ["names", "kernels", "equations", "seam"],
     "dynamics": ["kernels", "field", "points"],
     "analysis": ["entries", "behaviour", "choices", "population", "perturbation"],
-    "figures": ["canvas", "behaviour", "network", "run"],
+    "figures": ["canvas", "behaviour", "network", "population", "run"],
     "runs": [
         "lines",
         "signals",

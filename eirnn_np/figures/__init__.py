@@ -14,6 +14,16 @@ from .network import (
     selectivity_histogram,
     weight_distributions,
 )
+from .population import (
+    average_activity,
+    chronometric_curve,
+    component_trajectories,
+    jacobian_eigenvalues,
+    lesions,
+    perturbations,
+    phase_portrait,
+    tuning_curves,
+)
 from .run import draw_all, draw_gradient_check, run_figures, sorting
 
 __all__ = [
@@ -24,12 +34,19 @@ __all__ = [
     "STYLE",
     "action_names",
     "activity",
+    "average_activity",
+    "chronometric_curve",
+    "component_trajectories",
     "connectivity",
     "draw_all",
     "draw_gradient_check",
     "eigenvalues",
     "gradient_check",
     "gradient_norms",
+    "jacobian_eigenvalues",
+    "lesions",
+    "perturbations",
+    "phase_portrait",
     "psychometric_curve",
     "run_figures",
     "sample_trials",
@@ -38,5 +55,6 @@ __all__ = [
     "signed_bins",
     "sorting",
     "training_loss",
+    "tuning_curves",
     "weight_distributions",
 ]

@@ -17,12 +17,14 @@ import os
 from pathlib import Path
 
 SEEDS = 5  # by default
+OF_A_RUN = ("gradient-flow", "fixed-points")  # look at the trained weights of a run
 STUDIES = {
     "gradient-flow": "what the gradient does through time: norms, singular values, eigenvalues",
     "constraints": "learning with and without Dale's principle, zero diagonal, noise, E-only read-out",
     "truncation": "truncated BPTT: angle and norm of its gradient, learning curves",
     "rtrl": "real-time recurrent learning: equality with BPTT, cost in time and memory",
     "local-rules": "e-prop and RFLO: angle to the gradient through training, learning curves",
+    "fixed-points": "where trained networks would stand still: fixed points, their stability, how slow they are",
     "optimiser": "Adam and clipped SGD, float32 and float64, two biases and one",
 }
 
@@ -97,9 +99,9 @@ def _checked(name, run, seeds, steps):
     from .common import basis_of
 
     default = _module(name).STEPS
-    of_a_run = name == "gradient-flow" and run is not None
+    of_a_run = name in OF_A_RUN and run is not None
     if of_a_run and seeds is not None:
-        raise ValueError("seeds have no effect: gradient-flow of a run looks at that run's one seed; leave them out")
+        raise ValueError(f"seeds have no effect: {name} of a run looks at that run's one seed; leave them out")
     if steps is not None and (of_a_run or default is None):
         raise ValueError(f"steps have no effect: {name}{' of a run' * of_a_run} trains nothing; leave them out")
     for what, value, least in (("seeds", seeds, 1), ("steps", steps, 10)):
