@@ -122,7 +122,7 @@ def test_a_task_without_choices_and_a_name_with_markup(tmp_path):
     assert main(["report", str(folder)]) == 0
     built = (folder / "report.html").read_text()
     figures = {attributes["id"] for attributes in Page(built).all("figure")}
-    assert set(report.CAPTIONS) - figures == {"psychometric", "selectivity"}
+    assert set(report.CAPTIONS) - figures == {"psychometric", "selectivity", "fixed_points"}
     assert "a &lt;b&gt; &amp; c: ReadySetGo-v0" in built
 
 

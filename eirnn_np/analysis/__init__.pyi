@@ -14,6 +14,7 @@ from .choices import accuracy_by as accuracy_by
 from .choices import chronometric as chronometric
 from .choices import fit_psychometric as fit_psychometric
 from .choices import reaction_times as reaction_times
+from .entries import held_inputs as held_inputs
 from .perturbation import lesion_curve as lesion_curve
 from .perturbation import perturbation_curve as perturbation_curve
 from .population import PCA as PCA

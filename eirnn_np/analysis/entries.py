@@ -46,3 +46,27 @@ def step_ms(evaluation, dt=None):
     if found is None:
         raise ValueError("dt is not known: the trials do not say; give it, in ms")
     return float(found)
+
+
+def held_inputs(trials, periods=("stimulus", "decision")):
+    """The mean inputs (I,) of each condition in these periods: what to hold for `fixed_points`.
+
+    {condition: (I,)}. Of the stimulus there is one for each signed coherence (a float, above 0 where option 2 is right)
+    or else for each last label; of any other period one for all trials. Empty where the trials have no such period.
+    """
+    found: dict = {}
+    for trial in trials:
+        for period, (start, stop) in trial.periods.items():
+            if period not in periods or stop <= start:
+                continue
+            name = period
+            if period == "stimulus":
+                value = trial.info.get("coh")
+                sign = 1 if trial.info.get("ground_truth", 1) == 1 else -1
+                is_number = isinstance(value, int | float | np.number)
+                name = sign * float(value) + 0.0 if is_number else f"choice {int(trial.labels[-1])}"
+            found.setdefault(name, []).append(trial.inputs[start:stop].mean(axis=0))
+    numbers = sorted(name for name in found if isinstance(name, float))
+    return {
+        name: np.mean(found[name], axis=0) for name in (*numbers, *(n for n in sorted(map(str, found)) if n in found))
+    }

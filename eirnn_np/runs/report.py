@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from .. import analysis, figures, tasks
 from ..checks import check_path
 from ..config import ModelConfig
+from ..dynamics import fixed_points
 from ..files import write_file
 from ..model import loss_and_grads, recurrent_noise
 from ..params import Params, effective_weights, init_params
@@ -25,6 +26,7 @@ from .folder import environment, read_run
 from .settings import Settings
 
 GRADIENT_BATCHES = 20
+STARTS, MOST_CONDITIONS = 100, 16  # of the search for fixed points
 
 # What a picture shows, for those who see it (the caption) and for those who do not (the alternative text).
 CAPTIONS = {
@@ -38,6 +40,8 @@ CAPTIONS = {
     "weights": "Distribution of the effective recurrent weights; connections of weight 0 are left out.",
     "eigenvalues": "Eigenvalues of the recurrent weights. If every unit were active, the state would grow along an "
     "eigenvector whose eigenvalue lies outside the dotted border.",
+    "fixed_points": "Where the state would come to rest if an input were held, the task's mean in each condition; "
+    "two principal components of these points. Filled: stable. Lines: the slowest direction, longer where slower.",
     "gradients": "Norm of the gradient of each parameter, by backpropagation through time: mean over "
     f"{GRADIENT_BATCHES} new batches.",
 }
@@ -125,6 +129,8 @@ def build_report(name: str, settings: Settings, config: ModelConfig, params: Par
     norms = gradient_norms(settings, config, (start, params))
     before, after = (effective_weights(config, p) for p in (start, params))
     trials = tasks.make_trials(settings.task, 4, settings.evaluation_stream(tasks.SHOWN), settings.env_kwargs)
+    points = held_points(config, params, evaluation)
+    portrait = _portrait(points)
     by, order = figures.sorting(evaluation, config.n_exc)
     ideal = analysis.ideal_curve(settings.task, result["env_kwargs"], evaluation)
     with mpl.rc_context({**figures.STYLE, "svg.fonttype": "none", "svg.hashsalt": "eirnn-np"}):
@@ -134,6 +140,7 @@ def build_report(name: str, settings: Settings, config: ModelConfig, params: Par
             "weights": figures.weight_distributions(before, after, config.n_exc),
             "eigenvalues": figures.eigenvalues(before, after, config.alpha),
             "gradients": figures.gradient_norms(*norms),
+            **({"fixed_points": figures.phase_portrait(*portrait)} if portrait else {}),
         }
         pictures = {key: picture(key, figure, CAPTIONS[key]) for key, figure in drawn.items()}
 
@@ -151,8 +158,19 @@ def build_report(name: str, settings: Settings, config: ModelConfig, params: Par
         "time step.</p>" + show("training_loss"),
         "Performance": "".join(f"<p>{escape(line.strip())}.</p>" for line in performance_lines(result))
         + show("psychometric", "selectivity")
-        + _performance_table(result),
+        + _performance_table(result)
+        + table(
+            ["each trial begins", "trials", "right at its end", "95 % interval"],
+            [
+                [name, row["n_trials"], f"{row['accuracy']:.3f}", "{:.3f} - {:.3f}".format(*row["interval_95"])]
+                for name, row in (
+                    ("from rest", result["performance"]),
+                    ("as the trial before ended", result["performance_in_stream"]),
+                )
+            ],
+        ),
         "Connectivity": show("connectivity_start", "connectivity") + show("weights", "eigenvalues"),
+        **({"Fixed points": show("fixed_points") + _points_table(points)} if points else {}),
         "Gradients": show("gradients")
         + table(
             ["parameter", "numbers", "norm at the start", "norm, trained"],
@@ -178,6 +196,29 @@ def page(title: str, lead: str, sections: dict[str, str]) -> str:
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
         f"<p>{escape(lead)}</p>\n{body}</body>\n</html>\n"
     )
+
+
+def held_points(config: ModelConfig, params: Params, evaluation: analysis.Evaluation) -> dict:
+    """{condition: FixedPoints} with each condition's mean inputs held; of tasks with a stimulus or a decision."""
+    inputs = analysis.held_inputs(evaluation.trials)
+    if len(inputs) > MOST_CONDITIONS:
+        return {}
+    return {name: fixed_points(config, params, u, n_starts=STARTS) for name, u in inputs.items()}
+
+
+def _portrait(points):
+    """What `phase_portrait` draws of them; None where too few points are there for two components."""
+    states = np.concatenate([found.points for found in points.values()]) if points else np.zeros((0, 1))
+    return (analysis.pca(states, 2), points) if len(states) > 2 and states.shape[1] > 1 else None
+
+
+def _points_table(points):
+    rows = [
+        [f"stimulus, {name:g} %" if isinstance(name, float) else name, len(found), int(found.stable.sum()),
+         f"{found.time_constants[0, 0]:.0f} ms" if found.stable.any() else "-"]
+        for name, found in points.items()
+    ]  # fmt: skip
+    return table(["input held", "fixed points", "stable", "slowest time constant there"], rows)
 
 
 def gradient_norms(settings: Settings, config: ModelConfig, networks: tuple[Params, ...]) -> list[dict[str, float]]:

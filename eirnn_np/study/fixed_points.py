@@ -19,25 +19,12 @@ SIZE = 1e-9  # standard deviation below which positions do not differ
 
 
 def conditions(basis, seed):
-    """{name: inputs (I,)}: of the stimulus for each signed coherence, or each right choice, and of the decision."""
+    """{condition: inputs (I,)} of the task's stimulus and decision."""
     env_kwargs = tasks.evaluation_env_kwargs(basis.task, basis.env_kwargs)
-    trials = tasks.make_trials(basis.task, TRIALS, (tasks.EVALUATE, seed, tasks.PROBE), env_kwargs)
-    found: dict = {}
-    for trial in trials:
-        for period, (start, stop) in trial.periods.items():
-            if period not in ("stimulus", "decision") or stop <= start:
-                continue
-            name = period
-            if period == "stimulus":
-                sign = 1 if trial.info.get("ground_truth", 1) == 1 else -1
-                value = trial.info.get("coh")
-                name = sign * float(value) + 0.0 if value is not None else f"choice {int(trial.labels[-1])}"
-            found.setdefault(name, []).append(trial.inputs[start:stop].mean(axis=0))
+    found = analysis.held_inputs(tasks.make_trials(basis.task, TRIALS, (tasks.EVALUATE, seed, tasks.PROBE), env_kwargs))
     if not found:
         raise RunError(f"task {basis.task} has no period called stimulus or decision: its inputs are not held")
-    numbers = sorted(name for name in found if isinstance(name, float))
-    rest = sorted(name for name in found if not isinstance(name, float))
-    return {name: np.mean(found[name], axis=0) for name in (*numbers, *rest)}
+    return found
 
 
 def measure(basis, seeds, steps, bar):
