@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 
 from llvmlite import binding as llvm
+from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils, config
 from numba.core.caching import _Cache
@@ -141,3 +142,72 @@ class KernelCache(_Cache):
         """Always on, as a cache that does not fit is none."""
 
     disable = flush = enable
+
+
+# How a thread treats numbers next to 0 and how it rounds is a register of its own, which other code may have changed in
+# some threads (torch.set_flush_denormal, a library built with -ffast-math): so the body of each parallel loop begins
+# with `mode = ieee()` and ends with `restore(mode)`, or its bits would depend on which thread runs it.
+MODES = {  # by architecture: type of the register, how it is read and written, its value for IEEE 754
+    "x86": ("i32", "llvm.x86.sse.stmxcsr", "llvm.x86.sse.ldmxcsr", 0x1F80),
+    "aarch64": ("i64", "llvm.aarch64.get.fpcr", "llvm.aarch64.set.fpcr", 0),
+}
+
+
+def mode_access(module):
+    """(bits, read, write, value of IEEE 754) for the machine of an LLVM module; None where it is not known."""
+    triple = module.triple or llvm.get_process_triple()
+    machine = "aarch64" if triple.startswith(("aarch64", "arm64")) else "x86" if "86" in triple.split("-")[0] else None
+    if machine is None:
+        return None
+    name, get, put, plain = MODES[machine]
+    bits, void = ir.IntType(int(name[1:])), ir.VoidType()
+    pointer = ir.IntType(8).as_pointer()
+
+    def function(name, returned, arguments):
+        return module.globals.get(name) or ir.Function(module, ir.FunctionType(returned, arguments), name)
+
+    def read(builder):
+        if machine == "aarch64":
+            return builder.call(function(get, bits, []), [])
+        slot = cgutils.alloca_once(builder, bits)
+        builder.call(function(get, void, [pointer]), [builder.bitcast(slot, pointer)])
+        return builder.load(slot)
+
+    def write(builder, value):
+        if machine == "aarch64":
+            builder.call(function(put, void, [bits]), [value])
+            return
+        slot = cgutils.alloca_once_value(builder, value)
+        builder.call(function(put, void, [pointer]), [builder.bitcast(slot, pointer)])
+
+    return bits, read, write, plain
+
+
+@intrinsic
+def ieee(typingctx):
+    """Let the floats of this thread be those of IEEE 754, rounded to nearest; returns its mode before."""
+
+    def codegen(context, builder, sig, args):
+        access = mode_access(builder.module)
+        if access is None:
+            return context.get_constant(types.int64, 0)
+        bits, read, write, plain = access
+        before = read(builder)
+        write(builder, ir.Constant(bits, plain))
+        return builder.zext(before, ir.IntType(64)) if bits.width < 64 else before
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def restore(typingctx, mode):
+    """Give this thread back its mode, as `ieee` has returned it."""
+
+    def codegen(context, builder, sig, args):
+        access = mode_access(builder.module)
+        if access is not None:
+            bits, _, write, _ = access
+            write(builder, builder.trunc(args[0], bits) if bits.width < 64 else args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen

@@ -14,6 +14,7 @@ from .config import ModelConfig, Penalties, check_penalties
 from .noise import INPUT_STREAM, seed_key
 from .params import Params, check_params, effective_weights
 from .reference import Trajectory
+from .timestep import check_dt
 from .weights import check_weights
 
 BACKENDS = ("numba", "numpy")
@@ -269,7 +270,8 @@ def check_targets(config, labels, weights, shape, dtype):
 
 
 def check_inputs(config, inputs, dtype):
-    """Inputs (T, B, I), T and B at least 1, C-contiguous in `dtype`."""
+    """Inputs (T, B, I), T and B at least 1, C-contiguous in `dtype`, and not of another dt than the network's."""
+    check_dt(config.dt, inputs)
     try:
         inputs = kernel_array(check_array("inputs", inputs, (None, None, config.n_in), dtype))
     except ValueError as error:

@@ -18,6 +18,7 @@ from .noise import seed_key
 from .optimisers import GRADIENT_LIMITS, Adam, Optimiser, Rate
 from .params import Params, check_params
 from .threads import all_threads, limited
+from .timestep import check_dt
 from .weights import check_class_weights, check_weights, weights_of_labels
 
 DEFAULT_RATE = 1e-3
@@ -130,6 +131,7 @@ class Trainer:
         Arrays in the dtype of the parameters (labels int64) and in C order are used as they are. After the
         first step on a shape no array is allocated and nothing is compiled.
         """
+        check_dt(self.config.dt, inputs)
         if weights is not None or not self._takes(inputs, labels):
             inputs = check_inputs(self.config, inputs, self.params.dtype)
             labels, weights = check_targets(self.config, labels, weights, inputs.shape, self.params.dtype)

@@ -18,7 +18,7 @@ COMMANDS = [name.replace("-", "_") for name in _COMMANDS]
 # From the ground up. A module may import what stands on a lower level, and modules of its own wing; of two on one level
 # neither may import the other, except as listed below.
 LEVELS = [
-    ["cache", "checks", "files", "functions", "lazy", "notices", "threads"],
+    ["cache", "checks", "files", "functions", "lazy", "notices", "threads", "timestep"],
     ["jit"],
     ["noise", "kernels", "differences", "weights"],
     ["config"],

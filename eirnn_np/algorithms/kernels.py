@@ -8,7 +8,7 @@ Shapes as in equations.py: s_t = [r_{t-1}, u_t, 1] is (T, B, S), S = H + I + 1; 
 import numpy as np
 from numba import prange
 
-from ..jit import entry, kernel
+from ..jit import entry, ieee, kernel, restore
 
 
 @kernel
@@ -44,18 +44,22 @@ def truncated_adjoints(dx, dr, own, slope, alpha, w_rec, steps, brainpy):
     own (T, B, H) is what each step adds at its rates, slope (T, B, H) f'(x_t). One trial a thread.
     """
     for b in prange(slope.shape[1]):
+        mode = ieee()
         sweep_trial(dx, dr[b], own, slope, alpha, w_rec, b, steps, brainpy)
+        restore(mode)
 
 
 @entry(parallel=True)
 def current_weight_grads(dv, dx, s, alpha):
     """dv[i] = sum_{t,b} alpha_i dx[t, b, i] s[t, b].  (B5-B8) One unit a thread."""
     for i in prange(dv.shape[0]):
+        mode = ieee()
         for t in range(s.shape[0]):
             for b in range(s.shape[1]):
                 dc = alpha[i] * dx[t, b, i]
                 for j in range(s.shape[2]):
                     dv[i, j] += dc * s[t, b, j]
+        restore(mode)
 
 
 @kernel
@@ -80,7 +84,9 @@ def trace_unit(dv, trace, signal, s, slope, alpha, i, brainpy):
 def eligibility_grads(dv, dx0, trace, signal, s, slope, alpha, brainpy):
     """dv (H, S) and dx0 (H,), zeros, become sums over t and b of signal (T, B, H) times trace. One unit a thread."""
     for i in prange(dv.shape[0]):
+        mode = ieee()
         dx0[i] = trace_unit(dv, trace[i], signal, s, slope, alpha, i, brainpy)
+        restore(mode)
 
 
 def extended_rows(rates, inputs, r0):

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import prange
 
-from ..jit import entry, inlined, kernel
+from ..jit import entry, ieee, inlined, kernel, restore
 
 NAMES = ("relu", "softplus", "tanh", "retanh", "sigmoid")
 RELU, SOFTPLUS, TANH, RETANH, SIGMOID = range(5)
@@ -213,11 +213,13 @@ def search(x, speeds, steps, k, kk, m, c, activation, most_steps):
     """
     P, H = x.shape
     for p in prange(P):
+        mode = ieee()
         g, s, r, dq, step, trial = (np.empty(H), np.empty(H), np.empty(H), np.empty(H), np.empty(H), np.empty(H))
         n = np.empty((H, H))
         q, taken = descend(x[p], g, s, r, dq, step, trial, n, k, kk, m, c, activation, most_steps)
         speeds[p] = newton(x[p], q, g, s, r, step, trial, n, k, m, c, activation)
         steps[p] = taken
+        restore(mode)
 
 
 @entry(parallel=True)
@@ -229,6 +231,7 @@ def solve_regions(x, inside, active, k, m, c):
     """
     R, H = active.shape
     for p in prange(R):
+        mode = ieee()
         units = np.flatnonzero(active[p])
         A = len(units)
         n, y = np.empty((A, A)), np.empty(A)
@@ -246,3 +249,4 @@ def solve_regions(x, inside, active, k, m, c):
             x[p, i] = -total / m[i]  # of an active unit, the solution again
             if (x[p, i] > 0) != active[p, i]:
                 inside[p] = False
+        restore(mode)

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from ..jit import entry, inlined, kernel
+from ..jit import entry, ieee, inlined, kernel, restore
 
 LOW = np.uint64(0xFFFFFFFF)
 
@@ -101,5 +101,7 @@ def noise_fill(out, normals, words, scale, seed, step, shared):
     normals (T, 64 ceil(H/64)) and words (T, 1, 64 ceil(H/64)) are work.
     """
     for t in prange(out.shape[0]):
+        mode = ieee()
         for b in range(out.shape[1]):
             noise_row(out, normals[t], words[t], scale, seed, step, shared, t, b)
+        restore(mode)

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from ..jit import entry, inlined, kernel
+from ..jit import entry, ieee, inlined, kernel, restore
 from .arrays import ADAM
 
 # The largest entry of a gradient that Adam takes: the square of a larger one overflows in its second moment.
@@ -168,11 +168,13 @@ def apply_update(p, update, g, norms):
 
     norms (blocks, 2) is work. Frozen numbers get the gradient 0. The same bits as in the training step.
     """
+    outside = ieee()
     coefficients, factor, blocks = adam_coefficients(p.dtype.type, update), 1.0, norms.shape[0]
     for phase in range(2):
         if phase == 1 and wants_norm(update):
             factor = clip_factor(norms, update.clip, update.largest)
         for index in prange(blocks):
+            mode = ieee()
             q = np.int64(index)
             lo, hi = q * NORM_BLOCK, min(p.size, q * NORM_BLOCK + NORM_BLOCK)
             if phase == 0:
@@ -182,5 +184,7 @@ def apply_update(p, update, g, norms):
                     norm_block(norms, g, q)
             elif factor > 0.0:
                 update_range(p, update, g, coefficients, factor, lo, hi)
+            restore(mode)
     if factor > 0.0:
         count_update(update, p, 0.0, factor)
+    restore(outside)

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import prange
 
-from ..jit import entry, kernel
+from ..jit import entry, ieee, kernel, restore
 from .chunks import chunk
 from .optimisers import (
     NORM_BLOCK,
@@ -76,6 +76,7 @@ def step(out, ws, network, batch, draw, update):
     I, H, params, chunks = batch.inputs.shape[2], network.mask.shape[0], network.params, ws.dw.shape[0]
     O, lanes, factor = ws.dw.shape[1] - H, 64 // params.itemsize, 1.0
     groups, blocks = (H + O + lanes - 1) // lanes, ws.norms.shape[0]
+    outside = ieee()
     coefficients = adam_coefficients(params.dtype.type, update)
     by_norm = update.kind > 0 and wants_norm(update)
     for phase in range(2 if out.states.size > 0 else (5 if by_norm else 3)):
@@ -83,6 +84,7 @@ def step(out, ws, network, batch, draw, update):
         if phase == 4:
             factor = clip_factor(ws.norms, update.clip, update.largest) if sound(ws.loss, ws.fine) else 0.0
         for index in prange(n):
+            mode = ieee()
             q = np.int64(index)  # unsigned in a compiled prange
             lo, hi = q * lanes, min(q * lanes + lanes, H + O)
             if phase == 0:
@@ -98,9 +100,12 @@ def step(out, ws, network, batch, draw, update):
             elif factor > 0.0:
                 lo, hi = q * NORM_BLOCK, min(params.size, q * NORM_BLOCK + NORM_BLOCK)
                 update_range(params, update, out.grads, coefficients, factor, lo, hi)
+            restore(mode)
+    loss = total(ws.loss, ws.fine)
     if update.kind > 0 and factor > 0.0 and sound(ws.loss, ws.fine):
-        count_update(update, params, total(ws.loss, ws.fine), factor)
-    return total(ws.loss, ws.fine)
+        count_update(update, params, loss, factor)
+    restore(outside)
+    return loss
 
 
 @entry

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 
 from ..checks import check_choice, check_integer
+from ..timestep import drawn_at
 from . import installed, own, replay
 from .environments import NeurogymStream, check_times, make_env
 from .installed import quiet
@@ -163,7 +164,7 @@ def make_trials(
         found = replay.compiled_trials(task, env_kwargs, n_trials, seed)
         return [
             Trial(
-                found[k][0],
+                drawn_at(dt, found[k][0]),
                 found[k][1],
                 {name: values[k] for name, values in found.info.items()},
                 {name: (int(found.start_ind[name][k]), int(found.end_ind[name][k])) for name in found.start_ind},
@@ -177,7 +178,8 @@ def make_trials(
         for _ in range(n_trials):
             info = env.new_trial()
             periods = {name: (env.start_ind[name], env.end_ind[name]) for name in env.start_ind}
-            trials.append(Trial(env.ob.astype(np.float32), env.gt.astype(np.int64), dict(info or {}), periods, dt))
+            inputs = drawn_at(dt, env.ob.astype(np.float32))
+            trials.append(Trial(inputs, env.gt.astype(np.int64), dict(info or {}), periods, dt))
     return trials
 
 

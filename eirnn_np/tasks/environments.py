@@ -9,6 +9,7 @@ from numbers import Real
 
 import numpy as np
 
+from ..timestep import drawn_at
 from .catalogue import TASKS, hardly_ever, supports
 from .installed import check_known, load, one_line, quiet
 from .own import make_own_env, name_of, resolve
@@ -46,7 +47,7 @@ class NeurogymStream:
         with quiet():
             inputs, labels = next(self._dataset)
         # Dataset hands out views of a cache that it will overwrite.
-        return inputs.astype(np.float32), labels.astype(np.int64)
+        return drawn_at(self.dt, inputs.astype(np.float32)), labels.astype(np.int64)
 
     def skip(self, n):
         """Pass over n batches."""

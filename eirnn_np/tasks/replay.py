@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..checks import check_integer
+from ..timestep import drawn_at
 from .catalogue import Task, describe, supports
 from .engine import normals, run
 from .installed import INSTALL, load, quiet, release, trouble
@@ -73,7 +74,7 @@ class CompiledStream:
     def __next__(self):
         self.skip(1)
         window = slice(self._start - self.seq_len, self._start)
-        return self._inputs[window].copy(), self._labels[window].copy()
+        return drawn_at(self.dt, self._inputs[window].copy()), self._labels[window].copy()
 
     def skip(self, n):
         """Pass over n batches."""

@@ -19,6 +19,8 @@ import weakref
 
 import numpy as np
 
+from ..timestep import drawn_at
+
 AHEAD = 8  # batches waiting in the queue: enough to ride out Dataset's refills, small in memory
 _LENGTH = struct.Struct("<q")
 # Ctrl-C is the parent's to handle, from the first moment on; it ends this process.
@@ -76,6 +78,7 @@ class WorkerStream:
             raise RuntimeError("the stream of batches has been closed")
         item = self._batches.get()
         if isinstance(item, tuple):
+            drawn_at(self.dt, item[0])
             return item
         self.close()
         if item is None:
