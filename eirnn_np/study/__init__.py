@@ -95,6 +95,7 @@ def carry_out(name, run=None, seeds=None, steps=None, out=None):
 
 def _checked(name, run, seeds, steps):
     """(name, basis, seeds, steps), with the defaults in place; ValueError for what is wrong or has no effect."""
+    from ..checks import check_integer
     from .common import basis_of
 
     default = _module(name).STEPS
@@ -103,11 +104,9 @@ def _checked(name, run, seeds, steps):
         raise ValueError(f"seeds have no effect: {name} of a run looks at that run's one seed; leave them out")
     if steps is not None and (of_a_run or default is None):
         raise ValueError(f"steps have no effect: {name}{' of a run' * of_a_run} trains nothing; leave them out")
-    for what, value, least in (("seeds", seeds, 1), ("steps", steps, 10)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise ValueError(f"{what} must be an integer of at least {least}, found {value!r}")
-    seeds = (1 if of_a_run else SEEDS) if seeds is None else seeds
-    return name, basis_of(run), seeds, None if of_a_run else default if steps is None else steps
+    seeds = (1 if of_a_run else SEEDS) if seeds is None else check_integer("seeds", seeds, 1)
+    steps = (None if of_a_run else default) if steps is None else check_integer("steps", steps, 10)
+    return name, basis_of(run), seeds, steps
 
 
 def _measured(name, basis, seeds, steps):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..timestep import drawn_at
 from .installed import one_line
 from .seeds import EVALUATE
 
@@ -179,7 +180,7 @@ class FunctionStream:
                 u, y = np.concatenate([u, trial.inputs]), np.concatenate([y, trial.labels])
             inputs[:, b], labels[:, b] = u[: self.seq_len], y[: self.seq_len]
             self._left[b] = u[self.seq_len :], y[self.seq_len :]
-        return inputs, labels
+        return drawn_at(self.dt, inputs), labels
 
     def skip(self, n):
         """Pass over n batches."""
