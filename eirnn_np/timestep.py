@@ -11,8 +11,10 @@ import numpy as np
 _drawn: dict[int, tuple[weakref.ref, float]] = {}
 
 
-def drawn_at(dt: float, inputs: np.ndarray) -> np.ndarray:
-    """Note that `inputs` were drawn at `dt` ms; returns them."""
+def drawn_at(dt: float | None, inputs: np.ndarray) -> np.ndarray:
+    """Note that `inputs` were drawn at `dt` ms, if that is known; returns them."""
+    if dt is None:
+        return inputs
     array = _owner(inputs)
     key = id(array)
     _drawn[key] = weakref.ref(array, lambda _: _drawn.pop(key, None)), float(dt)
