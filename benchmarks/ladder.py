@@ -310,6 +310,7 @@ def main(argv=None):
     parser.add_argument("--sample-seconds", type=float, default=0.05, help="length of one sample, about (0.05)")
     parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
     parser.add_argument("--figure", metavar="FILE", help="draw the bar chart")
+    parser.add_argument("--markdown", metavar="FILE", help="put the table between the marks <!-- ladder --> of a file")
     arguments = parser.parse_args(argv)
     size = common.TOY if arguments.size == "toy" else common.SIZES[arguments.size]
     try:
@@ -320,6 +321,8 @@ def main(argv=None):
     print(table(result), end="")
     if arguments.json:
         common.write_json(arguments.json, result)
+    if arguments.markdown:
+        common.fill_marked(arguments.markdown, "ladder", table(result))
     if arguments.figure:
         common.write_figure(arguments.figure, figure(result))
     return 1 if common.check_shares({f"row {k}": row["share_of_peak"] for k, row in result["rows"].items()}) else 0

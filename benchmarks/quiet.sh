@@ -4,7 +4,7 @@
 #     PYTHON=.venv/bin/python benchmarks/quiet.sh [FOLDER]
 #
 # Writes JSON and logs into FOLDER (benchmarks/results) and fills the marked places of benchmarks/README.md. PYTHON needs
-# the extra [bench]. On a CPU with AVX-512 the peers run a second time restricted to AVX2, and are labelled so.
+# the extra [bench]. The table of options.py is in its log. On a CPU with AVX-512 the peers run a second time restricted to AVX2, and are labelled so.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python} out=${1:-benchmarks/results} page=benchmarks/README.md
@@ -28,10 +28,8 @@ if [ "$bytes" -gt 32 ]; then
     timed bench_avx2 env NUMBA_CPU_NAME=znver3 NUMBA_CPU_FEATURES=+sse2 "$python" -m eirnn_np bench \
         --json "$out/machines/$cpu-as-znver3.json"
 fi
-for size in tutorial medium; do
-    timed "shares_$size" "$python" benchmarks/shares.py --size $size --json "$out/shares_$size.json"
-done
-timed ladder "$python" benchmarks/ladder.py --json "$out/ladder.json" --figure docs/figures/ladder.png
+timed shares "$python" benchmarks/shares.py --json "$out/shares.json" --markdown "$page"
+timed ladder "$python" benchmarks/ladder.py --json "$out/ladder.json" --figure docs/figures/ladder.png --markdown "$page"
 timed options "$python" benchmarks/options.py
 timed end_to_end "$python" benchmarks/end_to_end.py --json "$out/end_to_end.json" --figure docs/figures/end_to_end.png
 timed machines "$python" benchmarks/machines.py

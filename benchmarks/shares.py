@@ -1,6 +1,6 @@
 """What takes the time in one training step? Its parts alone, each in a compiled loop, as shares of the whole.
 
-    python benchmarks/shares.py [--size tutorial|medium|large] [--repeats 30] [--json FILE]
+    python benchmarks/shares.py [--size tutorial medium large] [--repeats 30] [--json FILE] [--markdown FILE]
 
 The parts are the very functions of eirnn_np/kernels, called on the workspace of a trainer after a step. A part that
 runs alone finds its arrays in the caches, so the shares of the parts are lower bounds; what they leave of the whole is
@@ -8,9 +8,7 @@ in the last row.
 """
 
 import argparse
-import json
 import time
-from pathlib import Path
 
 import common
 import numpy as np
@@ -114,13 +112,8 @@ def parts(trainer, batch):
     }  # fmt: skip
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", default="tutorial", choices=[*common.SIZES, "toy"])
-    parser.add_argument("--repeats", type=int, default=30, help="rounds (30)")
-    parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
-    arguments = parser.parse_args(argv)
-    size = (common.SIZES | {"toy": common.TOY})[arguments.size]
+def measure(size, repeats):
+    """{"seconds" of a step, "parts": {name: seconds a step}}: medians over rounds in which all take turns."""
     config = common.make_config(size)
     batch = common.make_batches(size, 1)[0]
     trainer = ei.Trainer(config, ei.init_params(config), threads=1)
@@ -135,7 +128,7 @@ def main(argv=None):
     samples = {name: [] for name in contestants}
     for function, _ in contestants.values():
         function(1)
-    for _ in range(arguments.repeats):
+    for _ in range(repeats):
         for name, (function, times) in contestants.items():
             start = time.perf_counter()
             function(loops)
@@ -143,14 +136,39 @@ def main(argv=None):
     median = {name: float(np.median(values)) for name, values in samples.items()}
     total = median.pop("whole step")
     median["the rest: leak, ReLU, masks, copies, the call"] = total - sum(median.values())
-    machine = common.machine()
-    where = f"{size}, one thread, {machine['cpu']}, {common.vectors_text(machine['vectors'])}"
-    print(f"{where}: {1e6 * total:.0f} us a step\n\n| part | us | share |\n|---|---:|---:|")
-    for name, seconds in median.items():
-        print(f"| {name} | {1e6 * seconds:.1f} | {100 * seconds / total:.0f} % |")
+    return {"size": str(size), "seconds": total, "parts": median}
+
+
+def markdown(result):
+    """The machine, and a table with two columns for each size."""
+    machine, sizes = result["machine"], result["sizes"]
+    lines = [f"One thread; {machine['cpu']}, {common.vectors_text(machine['vectors'])}; {machine['date']}.", ""]
+    lines.append("| part | " + " | ".join(f"{name}, us | share" for name in sizes) + " |")
+    lines.append("|---|" + "---:|---:|" * len(sizes))
+    for part in next(iter(sizes.values()))["parts"]:
+        each = [(found["parts"][part], found["seconds"]) for found in sizes.values()]
+        lines.append(
+            f"| {part} | " + " | ".join(f"{1e6 * t:.1f} | {100 * t / total:.0f} %" for t, total in each) + " |"
+        )
+    lines.append("| a step on one thread | " + " | ".join(f"{1e6 * f['seconds']:.0f} |" for f in sizes.values()) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", nargs="+", default=["tutorial", "medium"], choices=[*common.SIZES, "toy"])
+    parser.add_argument("--repeats", type=int, default=30, help="rounds (30)")
+    parser.add_argument("--json", metavar="FILE", help="write everything that was measured")
+    parser.add_argument("--markdown", metavar="FILE", help="put the table between the marks <!-- shares --> of a file")
+    arguments = parser.parse_args(argv)
+    sizes = common.SIZES | {"toy": common.TOY}
+    found = {name: measure(sizes[name], arguments.repeats) for name in arguments.size}
+    result = {"machine": common.machine(), "sizes": found}
+    print(markdown(result), end="")
     if arguments.json:
-        result = {"machine": machine, "size": str(size), "seconds": total, "parts": median}
-        Path(arguments.json).write_text(json.dumps(result, indent=1) + "\n")
+        common.write_json(arguments.json, result)
+    if arguments.markdown:
+        common.fill_marked(arguments.markdown, "shares", markdown(result))
     return 0
 
 

@@ -193,8 +193,9 @@ def test_the_small_scripts_run(tmp_path, run):
     assert "accuracy" in run("learning", "--seeds", 1, "--steps", 5, "--trials", 20)
     run("shares", "--size", "toy", "--repeats", 2, "--json", tmp_path / "s.json")
     shares = json.loads((tmp_path / "s.json").read_text())
-    assert sum(shares["parts"].values()) == pytest.approx(shares["seconds"])
-    assert len(shares["parts"]) == 8
+    (toy,) = shares["sizes"].values()
+    assert sum(toy["parts"].values()) == pytest.approx(toy["seconds"])
+    assert len(toy["parts"]) == 8
 
 
 @pytest.mark.parametrize("peer", ["Jax", "BrainPy"])

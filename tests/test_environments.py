@@ -13,6 +13,7 @@ import patience
 import pytest
 
 from eirnn_np import threads
+from eirnn_np.cli import main
 
 SETUP = """
 import hashlib, multiprocessing, os, threading
@@ -105,10 +106,12 @@ def test_beside_torch_whichever_is_first(tmp_path, digest, first):
     assert set(out.split()) == {digest}
 
 
-def test_without_openmp_the_same_bytes_and_a_line_of_advice(tmp_path):
+def test_without_openmp_the_same_bytes_and_a_line_of_advice(tmp_path, capsys):
     options = ["train", "--steps", "5", "--trials", "5", "--no-figures", "--seq-len", "20"]
     said = {}
-    for layer, n in (("default", 2), ("workqueue", 2), ("workqueue", 1)):
+    assert main([*options, "--threads", "2", "--out", str(tmp_path / "default2")]) == 0
+    said["default", 2] = threads.WORKQUEUE_ADVICE in capsys.readouterr().out.splitlines()
+    for layer, n in (("workqueue", 2), ("workqueue", 1)):
         folder = tmp_path / f"{layer}{n}"
         done = patience.run(
             [sys.executable, "-m", "eirnn_np", *options, "--threads", n, "--out", folder],

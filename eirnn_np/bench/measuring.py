@@ -48,8 +48,10 @@ def measure(seconds=20.0, float64=False, quick=False, say=print):
         "quick": quick,
         "errors": [],
     }
+    for line in report.head(result):
+        say(line)
+    Steps(TOY).steps(1)  # compiles, and says so, before there is a bar
     with _Progress(say) as progress:
-        progress.lines(report.head(result))
         progress.at(0, "same bytes")
         names = ["float32", "float64"] if float64 else ["float32"]
         result["same_bytes"] = {n: {"found": digest(final_params(n)), "expected": DIGESTS[n]} for n in names}
