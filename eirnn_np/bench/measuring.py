@@ -91,7 +91,7 @@ def _measure_steps(result, sizes, seconds, progress):
             samples[name, threads] = []
     for k in range(LEAST if result["quick"] else MOST):
         for threads in counts:
-            peaks[threads].append(max(peak(threads) for _ in range(3)))
+            peaks[threads].append(peak(threads))
         for (name, threads), values in samples.items():
             contestants[name].trainer.threads = threads
             values.append(contestants[name].time(length[name, threads]))

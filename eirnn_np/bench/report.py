@@ -204,5 +204,6 @@ def draw(results):
         panels[0].invert_yaxis()
         for ax in panels:
             ax.set_xlim(0, 1.3 * ax.get_xlim()[1] / 1.05)
+            ax.locator_params(axis="x", nbins=4)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
         return figure
