@@ -220,3 +220,7 @@ def test_the_oldest_versions_that_are_tried_are_the_floors():
     tried = re.findall(r"^([a-z]+)==([\d.]+)$", (ROOT / ".ci" / "oldest.txt").read_text(), re.M)
     assert [(name, version.removesuffix(".0")) for name, version in tried] == asked
     assert len(asked) == 5
+
+
+def test_the_docs_name_the_line_that_the_error_names():
+    assert f"\n{installed.INSTALL}\n" in (ROOT / "docs" / "install.md").read_text()
