@@ -259,3 +259,17 @@ def test_no_locks_is_said_of_a_new_run_too(tmp_path, monkeypatch, capsys):
     assert main(["train", "--steps", "2", "--trials", "5", "--no-figures", "--out", str(tmp_path / "run")]) == 0
     assert "cannot be locked (Operation not supported)" in capsys.readouterr().out
     write_file(tmp_path / "file", "new")
+
+
+def test_a_stranger_s_sweep_writes_nothing_outside_itself(tmp_path):
+    from eirnn_np.runs.sweeps import _check_inside
+
+    (tmp_path / "sweep" / "runs" / "seed-0").mkdir(parents=True)
+    _check_inside(tmp_path / "sweep")
+    (tmp_path / "sweep" / "runs" / "seed-1").symlink_to(tmp_path)
+    with pytest.raises(ei.RunError, match="seed-1 must be a folder, and no link to one"):
+        _check_inside(tmp_path / "sweep")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "runs").symlink_to(tmp_path)
+    with pytest.raises(ei.RunError, match="runs must be a folder"):
+        _check_inside(tmp_path / "other")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..figures import STYLE, save_figure
 from ..figures.canvas import canvas
+from ..files import inner_folder
 from .table import read_sweep
 
 POINTS = 100  # of a learning curve
@@ -49,7 +50,7 @@ def draw_sweep(folder, plan):
             shape = len(rows), len(columns)
             groups = [values[each] for each in members]
             pictures["heat_map"] = heat_map(groups, shape, (first, second), (rows, columns), axis_label)
-        (folder / "figures").mkdir(exist_ok=True)
+        inner_folder(folder / "figures")
         for name, figure in pictures.items():
             save_figure(folder / "figures" / f"{name}.png", figure)
     return [f"{name}.png" for name in pictures]

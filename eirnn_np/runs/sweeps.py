@@ -16,8 +16,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 
-from ..checks import check_integer
-from ..files import unsynced, write_file, write_json
+from ..checks import check_integer, check_path
+from ..files import inner_folder, unsynced, write_file, write_json
 from ..trainer import RunError
 from . import network as one
 from .cluster import Cluster
@@ -108,7 +108,7 @@ def resume_sweep(folder, *, executor=None, workers=None, retries=1, figures=True
     Networks that are done are left alone, and so are those that diverged; the others go on from their checkpoints, and
     end as if nothing had happened, to the bit.
     """
-    folder = Path(folder)
+    folder = check_path("folder", folder)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
         plan, _ = read_plan(folder)
@@ -117,6 +117,7 @@ def resume_sweep(folder, *, executor=None, workers=None, retries=1, figures=True
         crew.check()
         stack.enter_context(_locked(folder, report))
         remove_leftovers(folder)
+        _check_inside(folder)
         return _go(folder, plan, total, crew, retries, figures, report, signals)
 
 
@@ -149,10 +150,20 @@ def _check_new(out, plan):
     raise RunError(f"{out} holds a sweep of another grid ({', '.join(differs)}): choose another folder with --out")
 
 
+def _check_inside(folder):
+    """RunError where a folder of a network is a link: a stranger's sweep writes nothing outside itself."""
+    if (folder / "runs").is_symlink():
+        raise RunError(f"{folder / 'runs'} must be a folder, and no link to one")
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder / "runs") as found:
+        for each in found:
+            if each.is_symlink():
+                raise RunError(f"{each.path} must be a folder, and no link to one")
+
+
 @contextlib.contextmanager
 def _new_folder(out):
     try:
-        folder = next_run_folder("sweeps", "sweep") if out is None else Path(out)
+        folder = next_run_folder("sweeps", "sweep") if out is None else check_path("out", out)
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder):
             taken = sorted(p.name for p in folder.iterdir() if not p.name.endswith(".tmp"))
@@ -199,7 +210,13 @@ def _crew(executor, workers, plan):
         n = max(1, cores // threads) if workers is None else check_integer("workers", workers, 1, MOST_WORKERS)
         n = min(n, len(plan))
         dtypes = sorted({options.get("dtype", Settings.dtype) for _, options in plan.settings()})
-        crew = Crew(n, threads, one.warm, (dtypes,))
+        try:
+            crew = Crew(n, threads, one.warm, (dtypes,))
+        except (OSError, ImportError) as error:  # no semaphores: /dev/shm is read-only, or full
+            raise RunError(
+                f"no worker processes can be started here ({getattr(error, 'strerror', None) or error}; do they have "
+                "/dev/shm?): train one network at a time, or pass an executor"
+            ) from None
         try:
             yield _Hands(crew, lambda: n, crew.steps, crew.stop, here=True)
         except BaseException:
@@ -262,7 +279,7 @@ class _Sweep:
         """Write the files of a worker that did not see the folder."""
         folder, files = self.folder / "runs" / outcome.job[1].name, outcome.value.pop("files", None)
         if files:
-            folder.mkdir(exist_ok=True)
+            inner_folder(folder)
             with unsynced():
                 for name, content in files.items():
                     write_file(folder / name, content)

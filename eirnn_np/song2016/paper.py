@@ -8,7 +8,7 @@ import matplotlib as mpl
 
 from ..checks import check_integer
 from ..figures.canvas import STYLE, save_figure
-from ..files import write_json
+from ..files import inner_folder, write_file, write_json
 from ..params import effective_weights
 from ..trainer import RunError
 from . import claims, pictures
@@ -139,9 +139,9 @@ def draw(out: str | Path, report: Callable[[str], object] = print) -> list[Path]
     out = Path(out)
     numbers = collect(out, report)
     folder = out / "figures"
-    folder.mkdir(exist_ok=True)
+    inner_folder(folder)
     write_json(out / "paper.json", numbers)
-    (out / "claims.md").write_text(claims.table(numbers))
+    write_file(out / "claims.md", claims.table(numbers))
     written = [out / "paper.json", out / "claims.md"]
     nets = {run.name: run for run in reversed(find_runs(out)) if run.plan.omega == Plan.omega}
     with mpl.rc_context(STYLE):
@@ -155,7 +155,7 @@ def draw_run(folder: str | Path, report: Callable[[str], object] = print) -> lis
     """The figures of one run, into its folder."""
     run = read_run(folder)
     entry = {"result": run.result, "checks": run.checks, "evaluation": evaluation_of(run, report)}
-    (run.folder / "figures").mkdir(exist_ok=True)
+    inner_folder(run.folder / "figures")
     written = []
     with mpl.rc_context(STYLE):
         for name, figure in figures_of({run.name: [entry]}, {run.name: run}).items():
