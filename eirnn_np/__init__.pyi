@@ -41,6 +41,7 @@ from .runs import sweep as sweep
 from .tasks import Trial as Trial
 from .tasks import make_batches as make_batches
 from .tasks import make_trials as make_trials
+from .tasks import pad_trials as pad_trials
 from .trainer import RunError as RunError
 from .trainer import Trainer as Trainer
 from .trainer import train as train

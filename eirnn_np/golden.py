@@ -10,7 +10,7 @@ import numpy as np
 from .config import ModelConfig
 from .differences import Check, GradientReport
 from .files import load_tensors, save_tensors
-from .model import forward, loss_and_grads, recurrent_noise
+from .model import forward, input_noise, loss_and_grads, recurrent_noise
 from .noise import uniforms
 from .optimisers import Adam
 from .params import init_params
@@ -27,9 +27,9 @@ def golden_tensors(config: ModelConfig, n_time: int = 20, n_batch: int = 4, seed
     """All tensors of a golden file, by name, in float64.
 
     ``params.KEY``, ``inputs`` (T, B, I), ``labels`` (T, B) int64 or real targets (T, B, O), ``noise`` (T, B, H)
-    already scaled, ``states``, ``rates``, ``outputs``, ``loss`` (), ``grads.KEY``, and ``params_after_1.KEY``,
-    ``params_after_10.KEY``: after so many steps of Adam (lr 1e-3) on this batch with this noise. KEY as in the
-    state_dict.
+    already scaled, ``input_noise`` (T, B, I) where there is such noise, ``states``, ``rates``, ``outputs``, ``loss``
+    (), ``grads.KEY``, and ``params_after_1.KEY``, ``params_after_10.KEY``: after so many steps of Adam (lr 1e-3) on
+    this batch with this noise. KEY as in the state_dict.
     """
     T, B, I, O = n_time, n_batch, config.n_in, config.n_out
     params = init_params(config, seed, "float64")
@@ -39,13 +39,19 @@ def golden_tensors(config: ModelConfig, n_time: int = 20, n_batch: int = 4, seed
     if config.loss == "cross_entropy":
         labels = labels.argmax(axis=-1)
     noise = recurrent_noise(config, seed, 0, T, B, "float64")
-    run = forward(config, params, inputs, noise, backend="numpy")
-    loss, grads = loss_and_grads(config, params, inputs, labels, noise, backend="numpy")
+    to_inputs = input_noise(config, seed, 0, T, B, "float64") if config.sigma_in else None
+
+    def gradient():
+        return loss_and_grads(config, params, inputs, labels, noise, backend="numpy", input_noise=to_inputs)
+
+    run = forward(config, params, inputs, noise, backend="numpy", input_noise=to_inputs)
+    loss, grads = gradient()
     tensors = {"inputs": inputs, "labels": labels, "noise": noise, "loss": np.array(loss), **run._asdict()}
+    tensors |= {} if to_inputs is None else {"input_noise": to_inputs}
     tensors |= _prefixed("params", params) | _prefixed("grads", grads)
     adam = Adam(lr=1e-3)
     for k in range(1, max(ADAM_STEPS) + 1):
-        adam.update(params, loss_and_grads(config, params, inputs, labels, noise, backend="numpy")[1])
+        adam.update(params, gradient()[1])
         if k in ADAM_STEPS:
             tensors |= _prefixed(f"params_after_{k}", params)
     return tensors | config.masks

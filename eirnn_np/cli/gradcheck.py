@@ -3,7 +3,9 @@
 import argparse
 
 from .output import fail, print_json, say
-from .parser import network_config, network_options
+from .parser import given_options, network_config, network_options
+
+OWN = ("batch_size", "seq_len", "dtype", "seed", "figure", "run", "oracle")  # no options of the network
 
 
 def add_arguments(parser):
@@ -22,13 +24,17 @@ def add_arguments(parser):
 def run(arguments):
     from .. import gradcheck
     from ..golden import golden_tensors
-    from ..model import recurrent_noise
+    from ..model import input_noise, recurrent_noise
     from ..params import Params
     from ..runs import read_run
 
+    weights = None
     if arguments.run is not None:
         from ..tasks import PROBE, make_batches
+        from ..weights import weights_of_labels
 
+        if extra := [name for name in given_options(arguments) if name not in OWN]:
+            raise ValueError(f"{arguments.spelled[extra[0]]} cannot be given with a run, which has its own network")
         settings, config, params, _ = read_run(arguments.run)
         params = params.astype(arguments.dtype or params.dtype)
         size = arguments.seq_len or settings.seq_len, arguments.batch_size or settings.batch_size
@@ -36,6 +42,8 @@ def run(arguments):
             make_batches(settings.task, size[1], size[0], (*settings.evaluation_stream(PROBE), arguments.seed),
                          settings.env_kwargs)
         )  # fmt: skip
+        if settings.class_weights is not None:
+            weights = weights_of_labels(settings.class_weights, labels)
         where = f"the trained weights of {arguments.run}"
     else:
         config = network_config(arguments)
@@ -45,15 +53,16 @@ def run(arguments):
         start = {k.removeprefix("params."): v for k, v in tensors.items() if k.startswith("params.")}
         params = Params.from_state_dict(start).astype(arguments.dtype or "float64")
         where = "starting weights"
-    noise = None
+    noise = to_inputs = None
     if arguments.noise:
         noise = recurrent_noise(config, arguments.seed, 0, *size, params.dtype)
+        to_inputs = input_noise(config, arguments.seed, 0, *size, params.dtype) if config.sigma_in else None
     title = (
         f"Gradients of the {params.dtype} kernels at {where}: {config.dynamics}, H {config.n_hidden} "
         f"({config.n_exc} E), batch {size[1]} x {size[0]}, noise {'on' if arguments.noise else 'off'}"
     )
-    report = gradcheck.check_network(config, params, inputs, labels, noise, oracles=arguments.oracle,
-                                     seed=arguments.seed, title=title)  # fmt: skip
+    report = gradcheck.check_network(config, params, inputs, labels, noise, weights, input_noise=to_inputs,
+                                     oracles=arguments.oracle, seed=arguments.seed, title=title)  # fmt: skip
     if arguments.json:
         print_json(report.to_dict())
     else:

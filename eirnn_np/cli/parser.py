@@ -88,22 +88,135 @@ def option(group, flag, source, text, name=None, **how):
     group.add_argument(flag, dest=name, default=getattr(source, name), help=text, **how)
 
 
+class Given(argparse.Action):
+    """Store the value, and that the option was given: the others have no say beside a file or a run."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, values)
+        namespace.given = {**getattr(namespace, "given", {}), self.dest: values}
+        namespace.spelled = {**getattr(namespace, "spelled", {}), self.dest: self.option_strings[-1]}
+
+
+class _Flag(Given):
+    """An option without a value: True where it is given."""
+
+    def __init__(self, **how):
+        super().__init__(nargs=0, default=False, **how)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        super().__call__(parser, namespace, True, option_string)
+
+
+def model_options(parser, group):
+    """What a network may have beside its sizes; and a file of options. `parser` must know `Given`."""
+    from ..config import READOUTS, ModelConfig, Penalties
+    from ..functions import ACTIVATIONS, CONSTRAINTS
+
+    option(group, "--activation", ModelConfig, ", ".join(ACTIVATIONS), choices=tuple(ACTIVATIONS), metavar="NAME")
+    for which, of in (("", "recurrent"), ("-in", "input"), ("-out", "output")):
+        option(group, f"--constraint{which}", ModelConfig, f"of the {of} weights: {', '.join(CONSTRAINTS)}",
+               choices=tuple(CONSTRAINTS), metavar="NAME")  # fmt: skip
+    option(group, "--readout", ModelConfig, "of excitatory or all units", choices=READOUTS, metavar="NAME")
+    group.add_argument("--train-x0", action=_Flag, help="train the initial state")
+    option(group, "--sigma-in", ModelConfig, "noise on the inputs, before sqrt(2 tau_in / dt)", type=float, metavar="S")
+    option(group, "--tau-in", ModelConfig, "time constant of that noise, ms", type=float, metavar="MS")
+    option(group, "--baseline-in", ModelConfig, "added to every input", type=float, metavar="U")
+    group.add_argument("--rectify-inputs", action=_Flag, help="inputs below 0 become 0")
+    penalties = parser.add_argument_group("penalties")
+    for which, of in (("in", "input"), ("rec", "recurrent"), ("out", "output")):
+        option(
+            penalties,
+            f"--l1-{which}",
+            Penalties,
+            f"times the mean |theta| of the {of} weights",
+            type=float,
+            metavar="X",
+        )
+        option(penalties, f"--l2-{which}", Penalties, "times their mean theta^2", type=float, metavar="X")
+    option(penalties, "--l2-rates", Penalties, "times the mean r^2", type=float, metavar="X")
+    option(penalties, "--omega", Penalties, "times Omega's gradient, against vanishing", type=float, metavar="X")
+    group.add_argument("--config", metavar="FILE", help="options from this JSON file, or a run's config.json; what is "
+                       "given beside it wins")  # fmt: skip
+
+
+def given_options(arguments):
+    """{name: value} of the options that were given, by --config or themselves, under their fields' names."""
+    given = dict(getattr(arguments, "given", {}))
+    path = given.pop("config", None)
+    arguments.spelled = getattr(arguments, "spelled", {})
+    return {**(_read_options(path) if path is not None else {}), **given}
+
+
+def _read_options(path):
+    """The options of a JSON file: by name, or in the parts of a run's config.json. ValueError says what is wrong."""
+    from dataclasses import fields
+    from pathlib import Path
+
+    from ..config import MASKS, ModelConfig, Penalties
+    from ..runs import Settings
+
+    try:
+        content = json.loads(Path(path).read_text(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"--config {path}: not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"--config {path}: must be a JSON object of options, found {type(content).__name__}")
+    parts = [content.pop(part, {}) for part in ("model", "training")]
+    if any(parts):
+        content = {}  # of a run's file: the rest is where it was made
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError(f"--config {path}: model and training must be JSON objects of options")
+    found: dict = {}
+    for name, value in [item for part in (*parts, content) for item in part.items()]:
+        found[{"hidden": "n_hidden", "task_kwargs": "env_kwargs"}.get(name, name).replace("-", "_")] = value
+    if any(parts):  # the task says these
+        found = {name: value for name, value in found.items() if name not in ("n_in", "n_out")}
+    penalties = found.pop("penalties", None) or {}
+    if not isinstance(penalties, dict):
+        raise ValueError(f"--config {path}: penalties must be a JSON object, found {penalties!r}")
+    found.update(penalties)
+    known = [f.name for kind in (ModelConfig, Penalties, Settings) for f in fields(kind)] + ["n_exc"]
+    known = [name for name in known if name not in ("n_in", "n_out", "exc_number", "penalties")]
+    for name in found:
+        if name not in known:
+            raise ValueError(f"--config {path}: no option {name!r}{did_you_mean(name, known)}")
+    for name in MASKS:
+        if isinstance(found.get(name), str):
+            found[name] = _read_mask(Path(path).parent / found[name])
+    return found
+
+
+def _read_mask(path):
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no mask: {error}") from None
+
+
 def network_options(parser, hidden):
-    """The few options that fix a network whose task does not matter; `network_config` reads them."""
+    """The options that fix a network whose task does not matter; `network_config` reads them."""
     from ..config import DYNAMICS, ModelConfig
 
+    parser.register("action", None, Given)
     parser.add_argument("--hidden", dest="n_hidden", type=int, default=hidden, metavar="H", help="recurrent units")
     option(parser, "--e-ratio", ModelConfig, "share of excitatory units", type=float, metavar="P")
     option(parser, "--dynamics", ModelConfig, "equations", choices=DYNAMICS)
     parser.add_argument("--seed", type=int, default=0, help="of parameters, batch and noise")
+    model_options(parser, parser.add_argument_group("network"))
 
 
 def network_config(arguments, n_in=3, n_out=3):
     """The configuration that `network_options` describe."""
-    from ..config import ModelConfig
+    from dataclasses import fields
 
-    return ModelConfig(n_in=n_in, n_hidden=arguments.n_hidden, n_out=n_out, e_ratio=arguments.e_ratio,
-                       dynamics=arguments.dynamics)  # fmt: skip
+    from ..config import ModelConfig, Penalties
+    from ..runs.settings import network_fields
+
+    known = {f.name for kind in (ModelConfig, Penalties) for f in fields(kind)} | {"n_exc"}
+    given = {name: value for name, value in given_options(arguments).items() if name in known}
+    return ModelConfig(**{"n_in": n_in, "n_out": n_out, "n_hidden": arguments.n_hidden, **network_fields(given)})
 
 
 def json_object(text):

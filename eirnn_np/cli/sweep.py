@@ -4,6 +4,7 @@ import contextlib
 
 from . import train
 from .output import fail, say
+from .parser import given_options
 
 
 def add_arguments(parser):
@@ -32,7 +33,7 @@ def run(arguments):
     from ..runs.cluster import connect
     from ..runs.plan import parse_grid, parse_seeds
 
-    given = {name: value for name, value in getattr(arguments, "given", {}).items() if name not in OWN}
+    given = {name: value for name, value in given_options(arguments).items() if name not in OWN}
     if arguments.scheduler and arguments.scheduler_file:
         raise ValueError("--scheduler and --scheduler-file are two ways to say one thing: give one of them")
     if arguments.workers is not None and (arguments.scheduler or arguments.scheduler_file):

@@ -1,23 +1,10 @@
 """eirnn-np train: a run from its start, or from where it stopped."""
 
-import argparse
 import dataclasses
 import shlex
 
 from .output import say
-from .parser import json_object, option
-
-# Options that are fields of ModelConfig.
-_NETWORK = ("n_hidden", "e_ratio", "n_exc", "sigma_rec", "dt", "tau", "dynamics")
-
-
-class _Given(argparse.Action):
-    """Store the value, and that the option was given: with --resume the others have no say."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, values)
-        namespace.given = {**getattr(namespace, "given", {}), self.dest: values}
-        namespace.spelled = {**getattr(namespace, "spelled", {}), self.dest: self.option_strings[-1]}
+from .parser import Given, given_options, json_object, model_options, option
 
 
 def add_options(parser, alone=True):
@@ -25,10 +12,11 @@ def add_options(parser, alone=True):
     from ..algorithms import ALGORITHMS
     from ..config import DYNAMICS, ModelConfig
     from ..runs import Settings
+    from ..runs.settings import OPTIMISERS
     from ..tasks import SOURCES
 
     parser.usage = "%(prog)s [OPTION ...]"
-    parser.register("action", None, _Given)  # argparse's name for the action of an option that stores a value
+    parser.register("action", None, Given)  # argparse's name for the action of an option that stores a value
     model = parser.add_argument_group("network")
     option(model, "--hidden", ModelConfig, "recurrent units", "n_hidden", type=int, metavar="H")
     option(model, "--e-ratio", ModelConfig, "share of excitatory units", type=float, metavar="P")
@@ -38,11 +26,19 @@ def add_options(parser, alone=True):
     option(model, "--tau", ModelConfig, "time constant of the units, ms", type=float, metavar="MS")
     option(model, "--dynamics", ModelConfig, f"{' or '.join(DYNAMICS)}, the BrainPy tutorial's", choices=DYNAMICS,
            metavar="NAME")  # fmt: skip
+    model_options(parser, model)
     training = parser.add_argument_group("training")
     option(training, "--steps", Settings, "training steps", type=int, metavar="N")
     option(training, "--batch-size", Settings, "trial streams in a batch", type=int, metavar="B")
     option(training, "--seq-len", Settings, "time steps in a batch", type=int, metavar="T")
-    option(training, "--lr", Settings, "Adam's learning rate", type=float, metavar="LR")
+    option(training, "--optimiser", Settings, " or ".join(OPTIMISERS), choices=OPTIMISERS, metavar="NAME")
+    option(training, "--lr", Settings, "learning rate", type=float, metavar="LR")
+    option(training, "--clip", Settings, "largest norm of the whole gradient (default: none)", type=float, metavar="C")
+    option(training, "--class-weights", Settings, "one for each label, as torch has it", type=float, nargs="+",
+           metavar="W")  # fmt: skip
+    option(training, "--freeze", Settings, "parameters that are not trained: w_in, b_rec ...", nargs="+",
+           metavar="NAME")  # fmt: skip
+    option(training, "--init-from", Settings, "start with the weights of this run, where they fit", metavar="RUN")
     option(training, "--algorithm", Settings, f"{', '.join(ALGORITHMS)}", choices=ALGORITHMS, metavar="NAME")
     option(training, "--truncation", Settings, "time steps that tbptt reaches back", type=int, metavar="K")
     if alone:
@@ -82,11 +78,13 @@ def run(arguments):
 
     figures, tell = not arguments.no_figures, unstoppable(say)
     if arguments.resume is None:
-        settings = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(runs.Settings)}
-        network = {name: getattr(arguments, name) for name in _NETWORK}
-        folder = runs.run(runs.Settings(**settings), arguments.out, figures, tell, **network)
+        given = {name: value for name, value in given_options(arguments).items() if name != "out"}
+        own = {field.name for field in dataclasses.fields(runs.Settings)}
+        settings = runs.Settings(**{name: value for name, value in given.items() if name in own})
+        network = {name: value for name, value in given.items() if name not in own}
+        folder = runs.run(settings, arguments.out, figures, tell, **network)
     else:
-        given = {name: value for name, value in arguments.given.items() if name != "resume"}
+        given = {name: value for name, value in given_options(arguments).items() if name != "resume"}
         if "out" in given:
             raise ValueError("--out cannot be given with --resume, which names the folder")
         if is_paper_run(arguments.resume):
@@ -96,5 +94,5 @@ def run(arguments):
         try:
             folder = runs.resume(arguments.resume, figures, tell, **given)
         except runs.SettingError as error:
-            raise ValueError(error.text.format(arguments.spelled[error.name])) from None
+            raise ValueError(error.text.format(arguments.spelled.get(error.name, error.name))) from None
     tell(f"All of it on one page: eirnn-np report {shlex.quote(str(folder))}")

@@ -13,8 +13,10 @@ import numpy as np
 
 from ..checkpoint import CHECKPOINT, PREVIOUS, read_checkpoint
 from ..checks import check_path
+from ..config import EFFECTIVE_MASKS, ModelConfig
 from ..files import read_text, remove_leftovers, write_file, write_json
-from ..params import load_params
+from ..functions import CONSTRAINTS
+from ..params import constraint_of, effective_weights, init_params, load_params, mask_of
 from ..trainer import RunError
 from .settings import Settings
 
@@ -101,7 +103,7 @@ def read_run(folder):
         raise RunError(f"cannot read the run {folder}: {error.strerror or error}") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise RunError(f"the run {folder} cannot be read: {' '.join(str(error).split())}") from None
-    if config.to_dict() != content.get("model"):
+    if not _same_model(content.get("model"), config):
         raise RunError(f"the run {folder} cannot be read: config.json and params.safetensors do not fit together")
     return settings, config, params, losses
 
@@ -126,6 +128,53 @@ def _read_losses(folder, steps):
         if len(rows) != taken:
             raise ValueError(f"loss.csv must have a row for each of {taken} steps, found {len(rows)}")
     return losses
+
+
+def _same_model(model, config):
+    """Does config.json say what the file of parameters does? A field that an older release did not have is default."""
+    try:
+        return ModelConfig.from_dict(model, **config.masks) == config
+    except (TypeError, ValueError):
+        return False
+
+
+def start_params(config, settings):
+    """The parameters that a run starts from, and lines that say where they come from.
+
+    Those of `settings.init_from` are taken where the weight of a connection can be the same: the shapes fit. RunError
+    where nothing fits, it cannot be read, or a constraint cannot have a weight's sign.
+    """
+    params = init_params(config, settings.seed, settings.dtype)
+    if settings.init_from is None:
+        return params, []
+    path = Path(settings.init_from)
+    path = path / "params.safetensors" if path.is_dir() else path
+    try:
+        theirs, found = load_params(path)
+    except OSError as error:
+        raise RunError(f"cannot start from {settings.init_from}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise RunError(f"cannot start from {settings.init_from}: {error}") from None
+    taken = []
+    for name, values in params.items():
+        has = getattr(found, name)
+        if has is None or has.shape != values.shape:
+            continue
+        if name in EFFECTIVE_MASKS:
+            weights, mask = effective_weights(theirs, found, name), mask_of(config, name, np.float64)
+            same = constraint_of(theirs, name) is constraint_of(config, name)
+            if not (same and np.array_equal(mask_of(theirs, name, np.float64), mask)):
+                has = np.where(mask == 0, has, weights / np.where(mask == 0, 1, mask))
+                if constraint_of(config, name) is not CONSTRAINTS["free"] and (has[mask != 0] < 0).any():
+                    raise RunError(
+                        f"cannot start from {settings.init_from}: {name} has signs that a constraint forbids"
+                    )
+        values[...] = has
+        taken.append(name)
+    if not taken:
+        raise RunError(f"cannot start from {settings.init_from}: no parameter of it has the shape of one here")
+    new = [name for name in params.shapes if name not in taken]
+    return params, [f"starting from {path}: {', '.join(taken)}" + (f"; new: {', '.join(new)}" if new else "")]
 
 
 def write_losses(folder, losses):

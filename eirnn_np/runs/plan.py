@@ -14,18 +14,19 @@ from typing import Any
 
 from .. import tasks
 from ..checks import check_integer
-from ..config import ModelConfig
-from .settings import MAX_SEED, Settings, model_config
+from ..config import MASKS, ModelConfig, Penalties
+from .settings import MAX_SEED, Settings, model_config, network_fields
 
 MOST = 10**7  # networks of a sweep
 SPELLED = {"hidden": "n_hidden", "task_kwargs": "env_kwargs"}  # as the options of the command have them
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,60}")
-_OWN = {"n_in", "n_out", "mask", "exc_number"}  # fields of ModelConfig that a run takes from its task
+_OWN = {"n_in", "n_out", *MASKS, "exc_number", "penalties"}  # fields of ModelConfig that a run takes from its task
 
 
 def option_names():
     """{name: default} of every option that a sweep can set for its networks."""
     network = {f.name: f.default for f in dataclasses.fields(ModelConfig) if f.name not in _OWN} | {"n_exc": None}
+    network |= {f.name: f.default for f in dataclasses.fields(Penalties)}
     return network | {f.name: getattr(Settings(), f.name) for f in dataclasses.fields(Settings)}
 
 
@@ -96,7 +97,7 @@ class Plan:
                 try:
                     settings, network = split(options)
                     if cheap:
-                        ModelConfig(n_in=1, n_out=2, **network)
+                        ModelConfig(n_in=1, n_out=2, **network_fields(network))
                         steps += settings.steps
                         continue
                     key = settings.task, repr(settings.env_kwargs), network.get("dt")

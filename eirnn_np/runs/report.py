@@ -22,7 +22,7 @@ from ..model import loss_and_grads, recurrent_noise
 from ..params import Params, effective_weights, init_params
 from ..trainer import RunError
 from .evaluation import evaluate_run, performance_lines
-from .folder import environment, read_run
+from .folder import environment, read_run, start_params
 from .settings import Settings
 
 GRADIENT_BATCHES = 20
@@ -122,10 +122,18 @@ def write_report(run: str | os.PathLike, path: str | os.PathLike | None = None) 
     return path
 
 
+def _start(config, settings):
+    """The starting parameters; the drawn ones where those that it started from are gone."""
+    try:
+        return start_params(config, settings)[0]
+    except RunError:
+        return init_params(config, settings.seed, settings.dtype)
+
+
 def build_report(name: str, settings: Settings, config: ModelConfig, params: Params, losses: np.ndarray) -> str:
     """The page, as text, from what `read_run` gives."""
     evaluation, result = evaluate_run(settings, config, params)
-    start = init_params(config, settings.seed, settings.dtype)
+    start = _start(config, settings)
     norms = gradient_norms(settings, config, (start, params))
     before, after = (effective_weights(config, p) for p in (start, params))
     trials = tasks.make_trials(settings.task, 4, settings.evaluation_stream(tasks.SHOWN), settings.env_kwargs)

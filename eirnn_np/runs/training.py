@@ -18,14 +18,15 @@ from .. import tasks
 from ..algorithms import make_trainer
 from ..checkpoint import read_checkpoint, save_checkpoint
 from ..checks import check_path
+from ..config import ModelConfig
 from ..files import read_text, remove_leftovers, write_json
-from ..params import init_params, save_params
+from ..params import save_params
 from ..threads import WORKQUEUE_ADVICE, layer
 from ..trainer import RunError, train
 from .evaluation import draw_run, evaluate_run, performance_lines, write_evaluation
-from .folder import environment, locked, new_run_folder, write_config, write_losses
+from .folder import environment, locked, new_run_folder, start_params, write_config, write_losses
 from .lines import terminal, unstoppable
-from .settings import FREE, Settings, model_config
+from .settings import FREE, Settings, model_config, plain_freeze
 from .signals import Signals, Stopped
 from .validation import OUTCOME, Checks
 
@@ -75,9 +76,9 @@ def run(settings=None, out=None, figures=True, report=print, on_step=None, **net
     """
     started, report = time.perf_counter(), unstoppable(report)
     config, settings = model_config(Settings() if settings is None else settings, **network)
-    params = init_params(config, settings.seed, settings.dtype)
-    trainer = make_trainer(config, params, settings.gradient(), lr=settings.lr, seed=settings.seed,
-                           threads=settings.threads)  # fmt: skip
+    params, said = start_params(config, settings)
+    trainer = make_trainer(config, params, settings.gradient(), seed=settings.seed, threads=settings.threads,
+                           optimiser=settings.make_optimiser(), freeze=settings.frozen())  # fmt: skip
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(Signals())
         batches = stack.enter_context(_batches(settings, 0))
@@ -93,6 +94,8 @@ def run(settings=None, out=None, figures=True, report=print, on_step=None, **net
             f"{settings.algorithm}, {settings.dtype}, "
             f"{trainer.threads} thread{'s' * (trainer.threads > 1)}, seed {settings.seed}"
         )
+        for line in said:
+            report(line)
         _finish(trainer, array("d"), batches, settings, folder, figures, report, signals, started, on_step)
     return folder
 
@@ -164,7 +167,7 @@ def _settings_of(folder, config, info, report):
     content = json.loads(read_text(folder / "config.json"))
     found = Settings(**content["training"])
     kept = {name: getattr(settings, name) for name in FREE}
-    if content["model"] != config.to_dict() or replace(found, **kept) != settings:
+    if ModelConfig.from_dict(content["model"], **config.masks) != config or replace(found, **kept) != settings:
         raise ValueError("config.json and the checkpoint do not fit together")
     for name, now in environment().items():
         if (then := content.get(name)) != now:
@@ -188,10 +191,13 @@ def _changed(settings, config, options):
     for name, value in options.items():
         if name in FREE:
             continue
-        if not hasattr(settings, name) and name not in config.to_dict():
+        found = {**config.to_dict(), **asdict(config.penalties), "n_exc": config.n_exc, **asdict(settings)}
+        if name not in found:
             raise SettingError(name, "{} is no option of a run")
-        has = getattr(settings, name) if hasattr(settings, name) else getattr(config, name)
-        same = {**has, **json.loads(json.dumps(value))} == has if name == "env_kwargs" else value == has
+        has, wanted = found[name], json.loads(json.dumps(value))
+        if name == "freeze":
+            wanted = plain_freeze(wanted)
+        same = {**has, **wanted} == has if name in ("env_kwargs", "penalties") else wanted == has
         if not same:
             has, value = (str(v).replace("{", "{{").replace("}", "}}") for v in (has, value))
             raise SettingError(
@@ -204,7 +210,8 @@ def _changed(settings, config, options):
 def _batches(settings, start):
     """The run's stream of batches from batch `start` on; a worker of it ends with the context."""
     batches = tasks.make_batches(settings.task, settings.batch_size, settings.seq_len, settings.training_stream,
-                                 settings.env_kwargs, settings.source, worker=True, start=start)  # fmt: skip
+                                 settings.env_kwargs, settings.source, worker=True, start=start,
+                                 class_weights=settings.class_weights)  # fmt: skip
     try:
         yield batches
     finally:

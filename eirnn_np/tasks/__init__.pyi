@@ -2,6 +2,7 @@ from .batches import default_env_kwargs as default_env_kwargs
 from .batches import evaluation_env_kwargs as evaluation_env_kwargs
 from .batches import make_batches as make_batches
 from .batches import make_trials as make_trials
+from .batches import pad_trials as pad_trials
 from .batches import task_sizes as task_sizes
 from .catalogue import COHERENCES as COHERENCES
 from .environments import NeurogymStream as NeurogymStream

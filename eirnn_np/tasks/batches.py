@@ -9,6 +9,7 @@ import numpy as np
 
 from ..checks import check_choice, check_integer
 from ..timestep import drawn_at
+from ..weights import WeightedStream
 from . import installed, own, replay
 from .environments import NeurogymStream, check_times, make_env
 from .installed import quiet
@@ -22,8 +23,9 @@ _OTHER_PERIODS = {"delay": 0, "decision": 100}  # of the tutorial's task, as neu
 
 
 def make_batches(
-    task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwargs=None, source="auto", worker=False, start=0
-):
+    task=TUTORIAL_TASK, batch_size=16, seq_len=100, seed=0, env_kwargs=None, source="auto", worker=False, start=0,
+    class_weights=None,
+):  # fmt: skip
     """An endless, seeded stream of training batches.
 
     Parameters
@@ -50,14 +52,17 @@ def make_batches(
         Where neurogym itself draws, let another process draw ahead, so that batches and training overlap;
         the batches are the same. Where there can be none, a warning says so, and this process draws them.
         Close the iterator (``close()`` or ``with``) when done.
+    class_weights : (O,) floats, optional
+        Weight of each label: a batch is then (inputs, labels, weights), as `Trainer.step` takes it. The loss divides by
+        the sum of the weights, as torch's ``CrossEntropyLoss(weight=class_weights)``.
     start : int
         Begin with this batch of the stream, counted from 0: what a training that goes on after `start` steps
         needs. Those before it are drawn and dropped.
 
     Returns
     -------
-    iterator of (inputs, labels)
-        (T, B, I) float32, (T, B) int64, each batch in arrays of its own. Its attributes ``n_in``,
+    iterator of (inputs, labels), or of (inputs, labels, weights)
+        (T, B, I) float32, (T, B) int64, (T, B) float64, each batch in arrays of its own. Its attributes ``n_in``,
         ``n_out``, ``batch_size``, ``seq_len``, ``dt`` (ms) and ``source`` say what it yields.
 
     Raises
@@ -70,6 +75,13 @@ def make_batches(
     NeurogymError
         The task, or source="neurogym", needs neurogym, which is not installed or cannot be imported; an ImportError.
     """
+    if class_weights is not None:
+        stream = make_batches(task, batch_size, seq_len, seed, env_kwargs, source, worker, start)
+        try:
+            return WeightedStream(stream, class_weights)
+        except ValueError:
+            getattr(stream, "close", lambda: None)()
+            raise
     batch_size, seq_len = (
         check_integer(name, value, 1, 2**32 - 1) for name, value in (("batch_size", batch_size), ("seq_len", seq_len))
     )
@@ -143,6 +155,44 @@ def _check_shown(task, env_kwargs, batch_size, seq_len):
             f"batches of batch_size {batch_size} and seq_len {seq_len} never show another label of {task} than "
             f"{labels[0]}: neurogym.Dataset begins anew every {shown} steps; take a longer seq_len or fewer streams"
         )
+
+
+def pad_trials(trials) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Whole trials of different length side by side, as one batch for `Trainer.step` or `loss_and_grads`.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        Or of anything with inputs (T, I) and labels (T,), or targets (T, O); each with a T of its own.
+
+    Returns
+    -------
+    inputs, labels, weights
+        (T, B, I), (T, B) or (T, B, O), and (T, B), T that of the longest trial: after a trial's end inputs and labels
+        are 0, and so is the weight; 1 before. The state runs on behind the end, without effect on the loss.
+
+    Raises
+    ------
+    ValueError
+        There are none, or they have not the same channels.
+    """
+    trials = list(trials)
+    if not trials:
+        raise ValueError("trials must hold at least one trial, found none")
+    inputs, labels = ([np.asarray(getattr(trial, name)) for trial in trials] for name in ("inputs", "labels"))
+    for k, (u, y) in enumerate(zip(inputs, labels)):
+        if u.ndim != 2 or len(u) != len(y) or u.shape[1:] != inputs[0].shape[1:] or y.shape[1:] != labels[0].shape[1:]:
+            raise ValueError(
+                f"trials[{k}] must have inputs (T, {inputs[0].shape[-1]}) and labels of the same T as the first, found "
+                f"{u.shape} and {y.shape}"
+            )
+    T, B = max(map(len, inputs)), len(trials)
+    padded = np.zeros((T, B, *inputs[0].shape[1:]), np.result_type(*inputs))
+    targets = np.zeros((T, B, *labels[0].shape[1:]), np.result_type(*labels))
+    weights = np.zeros((T, B), np.float32)
+    for b, (u, y) in enumerate(zip(inputs, labels)):
+        padded[: len(u), b], targets[: len(u), b], weights[: len(u), b] = u, y, 1
+    return padded, targets, weights
 
 
 def make_trials(
