@@ -551,7 +551,7 @@ def test_help_and_usage_errors_wait_for_no_heavy_import():
         ("train -steps 10", "did you mean --steps?"),
         ("train --batch_size 3", "did you mean --batch-size?"),
         ("train --checkpoint 3", "did you mean --checkpoint-every?"),
-        ("train --s 3", "did you mean --sigma-rec or --steps or --seq-len?"),
+        ("train --s 3", "did you mean --sigma-rec or --sigma-in or --steps?"),
         ("train --algorithm eporp", "did you mean eprop?"),
         ("evaluate run --trial 3", "did you mean --trials?"),
         ("study local_rules", "did you mean local-rules?"),

@@ -11,13 +11,19 @@ import same_bytes
 
 from eirnn_np.kernels.tile import registers
 
-DIGESTS = same_bytes.DIGESTS
+DIGESTS, OPTION_DIGESTS = same_bytes.DIGESTS, same_bytes.OPTION_DIGESTS
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", DIGESTS)
 def test_committed_digest_for_any_number_of_threads(dtype, threads):
     assert same_bytes.digest(same_bytes.final_params(dtype, threads=threads)) == DIGESTS[dtype]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", OPTION_DIGESTS)
+def test_committed_digest_of_the_options_for_any_number_of_threads(name, threads):
+    assert same_bytes.options_digest(name.removeprefix("options-"), threads) == OPTION_DIGESTS[name]
 
 
 def test_the_digest_sees_a_single_bit():
@@ -36,7 +42,8 @@ def test_committed_digest_compiled_for_other_cpus():
     for cpu, (kind, flag) in kinds.items():
         if flag not in flags or kind == registers():  # it cannot run here, or the other tests of this file are of it
             del cases[cpu]
-    running = {}
+    cases = {cpu: [*dtypes, *(f"options-{dtype}" for dtype in dtypes)] for cpu, dtypes in cases.items()}
+    expected, running = {**DIGESTS, **OPTION_DIGESTS}, {}
     for cpu, dtypes in cases.items():  # side by side: most of the time is compilation
         variables = {**os.environ, "NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": "+sse2"}
         running[cpu] = subprocess.Popen(
@@ -46,4 +53,4 @@ def test_committed_digest_compiled_for_other_cpus():
     for cpu, process in running.items():
         out, err = patience.finish(process)
         assert process.returncode == 0, err
-        assert dict(line.split() for line in out.splitlines()) == {d: DIGESTS[d] for d in cases[cpu]}, cpu
+        assert dict(line.split() for line in out.splitlines()) == {d: expected[d] for d in cases[cpu]}, cpu

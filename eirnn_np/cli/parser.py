@@ -113,30 +113,20 @@ def model_options(parser, group):
     from ..functions import ACTIVATIONS, CONSTRAINTS
 
     option(group, "--activation", ModelConfig, ", ".join(ACTIVATIONS), choices=tuple(ACTIVATIONS), metavar="NAME")
-    for which, of in (("", "recurrent"), ("-in", "input"), ("-out", "output")):
-        option(group, f"--constraint{which}", ModelConfig, f"of the {of} weights: {', '.join(CONSTRAINTS)}",
-               choices=tuple(CONSTRAINTS), metavar="NAME")  # fmt: skip
+    for which, of in (("", "W_rec: abs, rectify or free"), ("-in", "W_in"), ("-out", "W_out")):
+        option(group, f"--constraint{which}", ModelConfig, f"of {of}", choices=tuple(CONSTRAINTS), metavar="G")
     option(group, "--readout", ModelConfig, "of excitatory or all units", choices=READOUTS, metavar="NAME")
     group.add_argument("--train-x0", action=_Flag, help="train the initial state")
-    option(group, "--sigma-in", ModelConfig, "noise on the inputs, before sqrt(2 tau_in / dt)", type=float, metavar="S")
-    option(group, "--tau-in", ModelConfig, "time constant of that noise, ms", type=float, metavar="MS")
+    option(group, "--sigma-in", ModelConfig, "noise on the inputs; --tau-in MS of it", type=float, metavar="S")
+    option(group, "--tau-in", ModelConfig, argparse.SUPPRESS, type=float, metavar="MS")
     option(group, "--baseline-in", ModelConfig, "added to every input", type=float, metavar="U")
     group.add_argument("--rectify-inputs", action=_Flag, help="inputs below 0 become 0")
-    penalties = parser.add_argument_group("penalties")
-    for which, of in (("in", "input"), ("rec", "recurrent"), ("out", "output")):
-        option(
-            penalties,
-            f"--l1-{which}",
-            Penalties,
-            f"times the mean |theta| of the {of} weights",
-            type=float,
-            metavar="X",
-        )
-        option(penalties, f"--l2-{which}", Penalties, "times their mean theta^2", type=float, metavar="X")
-    option(penalties, "--l2-rates", Penalties, "times the mean r^2", type=float, metavar="X")
-    option(penalties, "--omega", Penalties, "times Omega's gradient, against vanishing", type=float, metavar="X")
-    group.add_argument("--config", metavar="FILE", help="options from this JSON file, or a run's config.json; what is "
-                       "given beside it wins")  # fmt: skip
+    for name in ("l1", "l2"):
+        for which in ("in", "rec", "out"):  # said with the next one: six lines would say six times the same
+            option(group, f"--{name}-{which}", Penalties, argparse.SUPPRESS, type=float)
+    option(group, "--l2-rates", Penalties, "penalty of r^2; also --l1-in, --l2-rec, ... -out", type=float, metavar="X")
+    option(group, "--omega", Penalties, "factor of Omega's gradient", type=float, metavar="X")
+    group.add_argument("--config", metavar="FILE", help="options from this JSON file or a run's config.json")
 
 
 def given_options(arguments):

@@ -33,12 +33,12 @@ def add_options(parser, alone=True):
     option(training, "--seq-len", Settings, "time steps in a batch", type=int, metavar="T")
     option(training, "--optimiser", Settings, " or ".join(OPTIMISERS), choices=OPTIMISERS, metavar="NAME")
     option(training, "--lr", Settings, "learning rate", type=float, metavar="LR")
-    option(training, "--clip", Settings, "largest norm of the whole gradient (default: none)", type=float, metavar="C")
+    option(training, "--clip", Settings, "largest norm of the whole gradient", type=float, metavar="C")
     option(training, "--class-weights", Settings, "one for each label, as torch has it", type=float, nargs="+",
            metavar="W")  # fmt: skip
     option(training, "--freeze", Settings, "parameters that are not trained: w_in, b_rec ...", nargs="+",
            metavar="NAME")  # fmt: skip
-    option(training, "--init-from", Settings, "start with the weights of this run, where they fit", metavar="RUN")
+    option(training, "--init-from", Settings, "start with the weights of this run", metavar="RUN")
     option(training, "--algorithm", Settings, f"{', '.join(ALGORITHMS)}", choices=ALGORITHMS, metavar="NAME")
     option(training, "--truncation", Settings, "time steps that tbptt reaches back", type=int, metavar="K")
     if alone:
