@@ -22,6 +22,7 @@ from .timestep import check_dt
 from .weights import check_class_weights, check_weights, weights_of_labels
 
 DEFAULT_RATE = 1e-3
+MOST_STEPS = 2**32  # the number of a step is a word of the counter that its noise is drawn by
 
 
 class Trainer:
@@ -132,6 +133,10 @@ class Trainer:
         first step on a shape no array is allocated and nothing is compiled.
         """
         check_dt(self.config.dt, inputs)
+        if self.k >= MOST_STEPS:
+            raise ValueError(
+                f"k must be below {MOST_STEPS}, found {self.k}: the noise of the first step would come again"
+            )
         if weights is not None or not self._takes(inputs, labels):
             inputs = check_inputs(self.config, inputs, self.params.dtype)
             labels, weights = check_targets(self.config, labels, weights, inputs.shape, self.params.dtype)

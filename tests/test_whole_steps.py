@@ -148,3 +148,16 @@ def test_sgd_clips_a_gradient_of_any_size(size):
     expected = 0.1 * direction if norm > 1 else 0.1 * grads.flat
     np.testing.assert_allclose(before - problem.params.flat, expected, rtol=1e-9, atol=1e-16)
     assert (sgd.k, sgd.clipped) == (1, int(norm > 1))
+
+
+@pytest.mark.parametrize("kind", ["one thread", "GradientTrainer"])
+def test_the_last_step_that_has_noise_of_its_own_is_the_last(kind):
+    problem = make_problem(n_time=3, n_batch=2, n_hidden=7, dtype="float32")
+    trainer = KINDS[kind](problem)
+    trainer.optimiser.k = 2**32 - 1
+    trainer.step(problem.inputs, problem.labels)
+    assert trainer.k == 2**32
+    before = state(trainer)
+    with pytest.raises(ValueError, match="must be"):
+        trainer.step(problem.inputs, problem.labels)
+    assert state(trainer) == before
