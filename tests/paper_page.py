@@ -19,7 +19,7 @@ from eirnn_np.song2016.tasks import TASKS
 
 DOCS = Path(__file__).parent.parent / "docs"
 NUMBERS, PAGE = DOCS / "paper" / "numbers.json", DOCS / "paper.md"
-LEFT_OUT = {"axes", "slopes", "eye", "pca", "d_prime", "regression"}  # large, and in no table
+LEFT_OUT = {"axes", "slopes", "eye", "paths", "d_prime", "regression"}  # large, and in no table
 
 
 def render(text, numbers):
@@ -53,15 +53,12 @@ def learning(numbers):
         target = {"percent_correct": "{:g} %", "smallest_condition": "{:g} % in the worst pair", "rmse": "RMSE {:g}"}
         done = [r["trials"] for r in results if r["reached"]]
         minutes = [r["seconds"] / 60 for r in results if r["reached"]]
-        other = [r for r in results if not r["reached"]]
-        cell = spread(done) if done else "-"
-        if other:
-            cell += "; " * bool(done) + "not by " + ", ".join(
-                f"{r['trials']:,} ({r['criterion']:.3g})" for r in other)  # fmt: skip
+        cells = [spread(done)] if done else []
+        cells += [f"not by {r['trials']:,} ({r['criterion']:.3g})" for r in results if not r["reached"]]
         rows.append(
             f"| {name} | {TASKS[name].figure} | {len(TASKS[name].connectivity.c_rec)} | "
             f"{target[stop.measure].format(stop.target)} | {len(results)} | {len(done)} | "
-            f"{cell if results else 'not trained'} | {spread(minutes) if minutes else '-'} |"
+            f"{'; '.join(cells) or 'not trained'} | {spread(minutes) if minutes else '-'} |"
         )
     return "\n".join(rows)
 
