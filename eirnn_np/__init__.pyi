@@ -45,5 +45,6 @@ from .tasks import pad_trials as pad_trials
 from .trainer import RunError as RunError
 from .trainer import Trainer as Trainer
 from .trainer import train as train
+from .transfer import init_from as init_from
 
 __version__: str

@@ -23,7 +23,7 @@ LEVELS = [
     ["noise", "kernels", "differences", "weights"],
     ["config"],
     ["params", "connectivity"],
-    ["reference", "compiled", "optimisers"],
+    ["reference", "compiled", "optimisers", "transfer"],
     ["model", "dynamics"],
     ["tasks", "trainer"],
     ["algorithms", "evaluation"],
