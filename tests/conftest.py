@@ -45,6 +45,7 @@ def relative_error(found, expected):
     return 0.0 if difference == 0 else difference / max(np.linalg.norm(expected), np.finfo(float).tiny)
 
 
+@pytest.hookimpl(trylast=True)  # when there is a reporter
 def pytest_configure(config):
     """The kernels of a step are compiled before the workers start: once, not by each of them, and not in silence."""
     if hasattr(config, "workerinput"):
