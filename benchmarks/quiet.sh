@@ -8,6 +8,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python} out=${1:-benchmarks/results} page=benchmarks/README.md
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"  # this tree, whatever is installed
 mkdir -p "$out/machines"
 now() { date +%s; }
 timed() {  # NAME COMMAND ...: its output goes to a log of that name; a failure is told and does not stop the rest
