@@ -67,14 +67,14 @@ def weight_product(ws, m, T, H, I, O, n):
 def loss(ws, m, T, O, labels, weights, n):
     z = ws.z[0, : O * T * m].reshape((O, T * m))
     for _ in range(n):
-        k.cross_entropy(z, ws.soft[0], labels, weights, 0, m)
+        k.cross_entropy(ws.loss[0], z, ws.soft[0], labels, weights, 0, m)
 
 
 @entry
 def pack(ws, network, I, O, n):
     for _ in range(n):
         for q in range((network.mask.shape[0] + O + LANES - 1) // LANES):
-            k.pack_units(ws, network, True, q, I, O)
+            k.pack_units(ws, network, True, I, O, q)
 
 
 @entry

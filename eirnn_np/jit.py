@@ -3,28 +3,34 @@
 Numba links the code of a function into each of its callers and optimises it again there, and a parallel loop has
 several callers of its own: half of the time of compiling went into that. Here are three kinds of function:
 
-    kernel     compiled once for its argument types; other compiled functions call it by its address
+    kernel     compiled once for its argument types; other compiled functions call it by its address; one that is
+               `late` when it is called for the first time
     inlined    a few lines that become part of each caller
     entry      what Python calls
+
+and `in_parallel(kernel)`, which calls a kernel many times, on all threads.
 
 The compiled code of a caller names the kernels that it calls; they are made known to LLVM before it is loaded. A name
 contains the digest of the sources and types, so no code ever meets a kernel of another version.
 """
 
+import ctypes
 import functools
 import hashlib
 import inspect
 import pickle
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numba
 from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils, config
 from numba.core.caching import _Cache
+from numba.core.callconv import excinfo_ptr_t
 from numba.core.compiler import CompileResult
 from numba.core.imputils import impl_ret_new_ref
 from numba.core.serialize import dumps
@@ -34,12 +40,16 @@ from numba.extending import intrinsic, register_jitable
 from . import cache, notices
 
 PREFIX = "eirnn_np."  # of the names by which kernels are called
+LAUNCH = "numba_parallel_for"  # of Numba's threading layers: what its gufuncs and pranges call
+FIND = f"{PREFIX}find"  # what a caller asks for the address of a late kernel
 NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # for what Python does not call
 
 inlined = register_jitable(forceinline=True, error_model="numpy", **NO_WRAPPERS)
 
-_kernels: dict[tuple[str, str], Callable] = {}  # (module, name): what makes that kernel callable for argument types
-_callable: dict[str, tuple] = {}  # the name by which a kernel is called: (module, name, argument types)
+_kernels: dict[tuple[str, str], Any] = {}  # (module, name): kernel
+_by_intrinsic: dict[Any, Any] = {}  # what stands for a kernel in Python: kernel
+_bound: dict[str, tuple] = {}  # name by which LLVM knows it: (kernel, argument types)
+_places: dict[str, ctypes.c_void_p] = {}  # name of a late kernel: where its address stands, once there is one
 
 
 def entry(function=None, **options):
@@ -51,43 +61,181 @@ def entry(function=None, **options):
     return dispatcher
 
 
-def kernel(function):
-    """Compile a function that other compiled functions call; Python cannot. Integers reach it as int64."""
-    place = Path(function.__code__.co_filename).parent
-    dispatcher = njit(error_model="numpy", **NO_WRAPPERS)(function)
-    dispatcher._cache = KernelCache(function)
-    key = function.__module__, function.__qualname__
+def kernel(function=None, *, late=False):
+    """Compile a function that other compiled functions call; Python cannot. Integers reach it as int64.
 
-    def provide(arguments):
-        """Compile or load the kernel for these types; its name and return type."""
-        dispatcher.compile(arguments)
-        result = dispatcher.overloads[arguments]
-        digest = hashlib.sha256(repr((cache.stamp(place), arguments)).encode()).hexdigest()[:16]
-        name = f"{PREFIX}{function.__module__}.{function.__qualname__}.{digest}"
-        if name not in _callable:
-            llvm.add_symbol(name, result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
-            _callable[name] = (*key, arguments)
-        return name, result.signature.return_type
+    With `late` it is compiled when it is first called, for what few networks use; such a kernel returns nothing.
+    """
+    if function is None:
+        return lambda function: kernel(function, late=late)
+    made = _Kernel(function, late)
 
     def definition(typingctx, *arguments):
-        name, returned = provide(tuple(map(_plain, arguments)))
+        kinds = tuple(map(_plain, arguments))
+        name, returned = made.bind(kinds)
 
         def codegen(context, builder, sig, values):
-            kind = context.call_conv.get_function_type(sig.return_type, sig.args)
-            callee = cgutils.get_or_insert_function(builder.module, kind, name)
-            status, result = context.call_conv.call_function(builder, callee, sig.return_type, sig.args, values)
-            with cgutils.if_unlikely(builder, status.is_error):
-                context.call_conv.return_status_propagate(builder, status)
+            status, result = _call(context, builder, made, name, sig.return_type, kinds, values)
+            _hand_on(context, builder, status.code, status.excinfoptr)
             return impl_ret_new_ref(context, builder, sig.return_type, result)
 
-        return returned(*map(_plain, arguments)), codegen
+        return returned(*kinds), codegen
 
-    context = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    compiled = _named(definition, function)
+    _by_intrinsic[compiled] = made
+    return compiled
+
+
+class _Kernel:
+    """A kernel as its callers see it: for each combination of argument types a name, known to LLVM once it is bound."""
+
+    def __init__(self, function, late):
+        self.function, self.late = function, late
+        self.key = function.__module__, function.__qualname__
+        self._stamp = cache.stamp(Path(function.__code__.co_filename).parent)
+        self._dispatcher = njit(error_model="numpy", **NO_WRAPPERS)(function)
+        self._dispatcher._cache = KernelCache(function)
+        _kernels[self.key] = self
+
+    def bind(self, arguments):
+        """Make the name known, and what it stands for: the code, or the place of its address; name and return type."""
+        digest = hashlib.sha256(repr((self._stamp, arguments)).encode()).hexdigest()[:16]
+        name = f"{PREFIX}{'.'.join(self.key)}.{digest}"
+        if self.late and name not in _bound:
+            _places[name] = ctypes.c_void_p()
+            llvm.add_symbol(name, ctypes.addressof(_places[name]))
+        elif name not in _bound:
+            llvm.add_symbol(name, self.address(arguments))
+        _bound[name] = self, arguments
+        return name, types.none if self.late else self._dispatcher.overloads[arguments].signature.return_type
+
+    def address(self, arguments):
+        """Compile the code, or load it."""
+        self._dispatcher.compile(arguments)
+        result = self._dispatcher.overloads[arguments]
+        assert result.signature.return_type == types.none or not self.late
+        return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+
+
+@ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)
+def _find(name):
+    """The address of a late kernel, at its first call; 0 if an exception, which ctypes prints, has come between."""
+    made, arguments = _bound[name.decode()]
+    _places[name.decode()].value = address = made.address(arguments)
+    return address
+
+
+llvm.add_symbol(FIND, ctypes.cast(_find, ctypes.c_void_p).value)
+
+
+def in_parallel(kernel):
+    """`all(n, *arguments)`, for compiled functions: kernel(*arguments, i), i = 0 .. n-1, on the threads of Numba.
+
+    As prange, by the function of Numba's threading layers that is under it, without what surrounds that: the arguments
+    stay where they are, and nobody takes and releases the GIL. What an `entry` with nogil=True calls.
+    """
+    made = _by_intrinsic[kernel]
+
+    def definition(typingctx, n, *arguments):
+        kinds = (*map(_plain, arguments), types.int64)
+        name, returned = made.bind(kinds)
+        numba.get_num_threads()  # starts the layer, which makes LAUNCH known
+        assert returned == types.none
+        assert not made.late
+
+        def codegen(context, builder, sig, values):
+            """Put the arguments into a record, and have the layer call `body`, which finds them there."""
+            i64, i32, pointer = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
+            fields = [context.get_value_type(kind) for kind in kinds[:-1]]
+            record = ir.LiteralStructType([*fields, i32, pointer])  # and of an exception the code and what it says
+            at = cgutils.alloca_once(builder, record)
+            for k, value in enumerate([*values[1:], i32(0), pointer(None)]):
+                builder.store(value, cgutils.gep_inbounds(builder, at, 0, k))
+
+            # Items first .. first + count - 1: `first` is how far the layer has moved the one array that it is told of.
+            kind = ir.FunctionType(ir.VoidType(), [pointer.as_pointer(), i64.as_pointer(), i64.as_pointer(), pointer])
+            body = ir.Function(builder.module, kind, builder.module.get_unique_name(f"{name}.items"))
+            body.linkage = "internal"
+            inner = ir.IRBuilder(body.append_basic_block())
+            mine = inner.bitcast(body.args[3], record.as_pointer())
+            given = [inner.load(cgutils.gep_inbounds(inner, mine, 0, k)) for k in range(len(fields))]
+            first, count = inner.ptrtoint(inner.load(body.args[0]), i64), inner.load(body.args[1])
+            access = mode_access(builder.module)
+            if access:  # as by `ieee`
+                bits, read, write, plain = access
+                before = read(inner)
+                write(inner, ir.Constant(bits, plain))
+            with cgutils.for_range(inner, count) as loop:
+                status, _ = _call(context, inner, made, name, types.none, kinds, [*given, inner.add(first, loop.index)])
+                with cgutils.if_unlikely(inner, status.is_error):
+                    said = inner.bitcast(status.excinfoptr, pointer)
+                    for k, value in enumerate((status.code, said)):
+                        inner.store(value, cgutils.gep_inbounds(inner, mine, 0, len(fields) + k))
+            if access:
+                write(inner, before)
+            inner.ret_void()
+
+            arrays, sizes, steps = (cgutils.alloca_once_value(builder, v) for v in (pointer(None), values[0], i64(1)))
+            data = builder.bitcast(at, pointer)
+            get_threads = cgutils.get_or_insert_function(builder.module, ir.FunctionType(i64, []), "get_num_threads")
+            threads = builder.call(get_threads, [])
+            with builder.if_else(builder.icmp_signed(">", threads, i64(1))) as (many, one):
+                with many:
+                    kind = ir.FunctionType(ir.VoidType(), [pointer] * 5 + [i64] * 3)
+                    launch = cgutils.get_or_insert_function(builder.module, kind, LAUNCH)
+                    places = [builder.bitcast(v, pointer) for v in (body, arrays, sizes, steps)]
+                    builder.call(launch, [*places, data, i64(0), i64(1), threads])
+                with one:
+                    builder.call(body, [arrays, sizes, steps, data])
+            code, said = (builder.load(cgutils.gep_inbounds(builder, at, 0, len(fields) + k)) for k in (0, 1))
+            _hand_on(context, builder, code, builder.bitcast(said, excinfo_ptr_t))
+            return context.get_dummy_value()
+
+        return types.none(types.int64, *kinds[:-1]), codegen
+
+    return _named(definition, made.function, "n", -1)
+
+
+def _named(definition, function, first=None, end=None):
+    """An intrinsic with the name and the parameters of `function`, after `first`, up to the one at `end`."""
+    names = [name for name in ("typingctx", first) if name]
+    before = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
     named = inspect.signature(function)
-    named = named.replace(parameters=[context, *named.parameters.values()])
-    functools.update_wrapper(definition, function).__dict__.update(__signature__=named)
-    _kernels[key] = provide
+    rest = list(named.parameters.values())[:end]
+    functools.update_wrapper(definition, function).__dict__.update(
+        __signature__=named.replace(parameters=before + rest)
+    )
     return intrinsic(definition)
+
+
+def _call(context, builder, made, name, returned, kinds, values):
+    """Call a kernel by its name: status and result."""
+    kind = context.call_conv.get_function_type(returned, kinds)
+    if made.late:
+        callee = builder.bitcast(_late_address(context, builder, name), kind.as_pointer())
+    else:
+        callee = cgutils.get_or_insert_function(builder.module, kind, name)
+    return context.call_conv.call_function(builder, callee, returned, kinds, values)
+
+
+def _late_address(context, builder, name):
+    """What stands in the place of a late kernel's address; if it is nothing yet, what FIND says."""
+    pointer, module = ir.IntType(8).as_pointer(), builder.module
+    place = module.globals.get(name) or ir.GlobalVariable(module, pointer, name)
+    found = cgutils.alloca_once_value(builder, builder.load(place))
+    with cgutils.if_unlikely(builder, cgutils.is_null(builder, builder.load(found))):
+        find = cgutils.get_or_insert_function(module, ir.FunctionType(pointer, [pointer]), FIND)
+        builder.store(builder.call(find, [context.insert_const_string(module, name)]), found)
+        with cgutils.if_unlikely(builder, cgutils.is_null(builder, builder.load(found))):
+            context.call_conv.return_user_exc(builder, RuntimeError, (f"{name} could not be compiled",))
+    return builder.load(found)
+
+
+def _hand_on(context, builder, code, said):
+    """Raise in the caller what a kernel has raised."""
+    status = context.call_conv._get_return_status(builder, code, said)
+    with cgutils.if_unlikely(builder, status.is_error):
+        context.call_conv.return_status_propagate(builder, status)
 
 
 def _plain(kind):
@@ -111,18 +259,25 @@ class KernelCache(_Cache):
         if stored is None:
             notices.about_to_compile(self._function.__module__)
             return None
-        called, reduced = pickle.loads(stored)
-        for module, name, arguments in called:
-            import_module(module)
-            _kernels[module, name](arguments)
+        called, parallel, reduced = pickle.loads(stored)
+        if parallel:
+            numba.get_num_threads()  # starts the layer, which makes LAUNCH known
+        for name, key, arguments in called:
+            import_module(key[0])
+            # Of a module that makes its kernels later, or of a folder whose sources have changed.
+            if key not in _kernels or _kernels[key].bind(arguments)[0] != name:
+                return None
         return CompileResult._rebuild(target_context, *reduced)
 
     def save_overload(self, sig, result):
         """Keep a result of the compiler."""
         path = self._path(sig, result.codegen)
         if path:
-            called = [_callable[f.name] for f in result.library._final_module.functions if f.name in _callable]
-            cache.write(path, self._stamp, dumps((called, result._reduce())))
+            module = result.library._final_module
+            names = {value.name for values in (module.functions, module.global_variables) for value in values}
+            bound = [(name, *_bound[name]) for name in sorted(names & _bound.keys())]
+            called = [(name, made.key, arguments) for name, made, arguments in bound]
+            cache.write(path, self._stamp, dumps((called, LAUNCH in names, result._reduce())))
 
     def _path(self, sig, codegen):
         """The file for these types, this CPU and this Python; None where none can be kept."""

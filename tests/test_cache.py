@@ -21,8 +21,20 @@ def scaled(a, i):
     return factor() * a[i]
 """
 OUTER = """
-from eirnn_np.jit import entry
+from eirnn_np.jit import entry, in_parallel, kernel
 from .inner import scaled
+
+@kernel
+def put(out, a, i):
+    if a[i] < 0:
+        raise ValueError("below zero")
+    out[i] += scaled(a, i)
+
+put_all = in_parallel(put)
+
+@entry(nogil=True)
+def put_each(out, a):
+    put_all(a.size, out, a)
 
 @entry
 def total(a):
@@ -54,6 +66,24 @@ for dtype in sys.argv[1:]:
 """
 
 
+PARALLEL = """
+import numba
+import numpy as np
+from toy.outer import put_each
+
+for threads in (1, 2):
+    numba.set_num_threads(threads)
+    for n in (1, 2, 7, 1000):
+        a, out = np.arange(n, dtype=float), np.zeros(n)
+        put_each(out, a)
+        assert (out == 2 * a).all(), out
+    try:
+        put_each(np.zeros(9), np.arange(-1.0, 8.0))
+    except ValueError as error:
+        print(error)
+"""
+
+
 @pytest.fixture
 def toy(tmp_path):
     (tmp_path / "toy").mkdir()
@@ -62,12 +92,12 @@ def toy(tmp_path):
     return tmp_path / "toy"
 
 
-def start(toy, *dtypes, **environment):
-    """A process that prints the sums; its Python files stay out of the way of what is tested."""
+def start(toy, *dtypes, main=MAIN, **environment):
+    """A process that prints the sums; it leaves no compiled Python in __pycache__."""
     keep = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
     path = os.pathsep.join([str(toy.parent), str(Path(cache.__file__).parents[1])])
     return subprocess.Popen(
-        [sys.executable, "-B", "-c", MAIN, *dtypes], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-B", "-c", main, *dtypes], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**keep, "PYTHONPATH": path, **environment},
     )  # fmt: skip
 
@@ -98,6 +128,12 @@ def test_what_one_process_compiles_another_loads(toy):
     os.utime(inner, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert run(toy, "float32") == (["30.0 total scaled"], [])
     assert run(toy, "float32") == (["30.0"], [])
+
+
+def test_in_parallel(toy):
+    """Each item once, on any number of threads; what a kernel raises on one of them reaches the caller."""
+    for _ in range(2):  # compiled, then loaded
+        assert run(toy, main=PARALLEL, NUMBA_NUM_THREADS="2") == (["below zero"] * 2, [])
 
 
 def test_without_a_folder_that_can_be_written(toy, tmp_path):

@@ -49,7 +49,7 @@ def softplus_(x):
     return (x if x > 0.0 else 0.0) + (log_(u) + (a - (u - 1.0)) / u)
 
 
-@kernel
+@kernel(late=True)
 def activate(rates, states, activation):
     """rates[i] = f(states[i]), both flat.  (F4)"""
     if activation == SOFTPLUS:
@@ -76,7 +76,7 @@ def activate(rates, states, activation):
             rates[i] = states.dtype.type(0) if x <= 0 else x
 
 
-@kernel
+@kernel(late=True)
 def slopes(slope, rates, activation):
     """slope[i] = f'(x_i) from rates[i] = f(x_i), both flat.  (B4)"""
     zero, one = slope.dtype.type(0), slope.dtype.type(1)

@@ -2,6 +2,11 @@
 
 from collections import namedtuple
 
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
+
 from ..jit import inlined
 
 SONG, BRAINPY = range(2)  # dynamics
@@ -64,6 +69,29 @@ Workspace = namedtuple(
 )
 
 
+@intrinsic
+def view(typingctx, a, start, shape):
+    """The array of `shape`, a tuple, that begins at element `start` of a; both in C order.
+
+    What slices and reshape would make of ws.rows[c, : T * n].reshape((T, n)), without their code for all other cases,
+    which is most of what a kernel with many views compiles. Checks nothing, and does not keep `a` alive.
+    """
+    kind = types.Array(a.dtype, len(shape), "C")
+    pair = types.UniTuple(types.int64, len(shape))
+
+    def codegen(context, builder, sig, values):
+        source, result = make_array(sig.args[0])(context, builder, values[0]), make_array(kind)(context, builder)
+        sizes = cgutils.unpack_tuple(builder, values[2])
+        itemsize = context.get_constant(types.int64, a.dtype.bitwidth // 8)
+        strides = [itemsize]
+        for size in sizes[:0:-1]:
+            strides.insert(0, builder.mul(strides[0], size))
+        populate_array(result, builder.gep(source.data, [values[1]]), sizes, strides, itemsize, meminfo=None)
+        return result._getvalue()
+
+    return kind(a, types.int64, pair), codegen
+
+
 @inlined
 def split(flat, I, H, R, O):
     """Views w_in (H, I), b_in (H,), w_rec (H, H), b_rec (H,), w_out (O, R), b_out (O,) of the flat buffer."""
@@ -73,10 +101,6 @@ def split(flat, I, H, R, O):
     w_out = b_rec + H
     b_out = w_out + O * R
     return (
-        flat[:b_in].reshape((H, I)),
-        flat[b_in:w_rec],
-        flat[w_rec:b_rec].reshape((H, H)),
-        flat[b_rec:w_out],
-        flat[w_out:b_out].reshape((O, R)),
-        flat[b_out : b_out + O],
-    )
+        view(flat, 0, (H, I)), view(flat, b_in, (H,)), view(flat, w_rec, (H, H)), view(flat, b_rec, (H,)),
+        view(flat, w_out, (O, R)), view(flat, b_out, (O,)),
+    )  # fmt: skip

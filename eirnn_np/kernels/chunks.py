@@ -7,13 +7,13 @@ import numpy as np
 
 from ..jit import inlined, kernel
 from .activations import activate, slopes
-from .arrays import BRAINPY, RELU
+from .arrays import BRAINPY, RELU, view
 from .losses import cross_entropy, squared_error
 from .normals import normal_rows
 from .tile import panel, product
 
 
-@kernel
+@kernel(late=True)
 def make_inputs(rows, normals, words, inputs, draw, s, b0, H):
     """u_{s+1} of trials b0 .. b0+m-1 into their places in rows_s (m stride); normals (m, stride) is work."""
     (m, stride), I = normals.shape, inputs.shape[2]
@@ -38,7 +38,8 @@ def forward_chunk(rows, z, states, x, normals, words, wf, leak, gain, x_start, i
     T, I, H, O = inputs.shape[0], inputs.shape[2], x_start.size, z.shape[0]
     m, stride = x.shape
     lanes, zero = 64 // x.itemsize, x.dtype.type(0)
-    flat_x, flat_normals, flat_rows = x.reshape(x.size), normals.reshape(x.size), rows.reshape(rows.size)
+    flat_x, flat_normals = view(x, 0, (x.size,)), view(normals, 0, (x.size,))
+    flat_rows = view(rows, 0, (rows.size,))
     flat_normals[:] = zero
     flat_x[:] = zero
     for b in range(m):
@@ -122,6 +123,22 @@ def omega_rows(omega, right, e, v, squares, slope, leak, m, H, one_tau):
             right[i] = factor * v[i] * slope[i]  # (B15)
 
 
+@kernel(late=True)
+def omega_step(omega, right, e, back, squares, dx, slope, wb, leak, m, H, O, one_tau):
+    """What dx_{s+1} and f'(x_s) add to Omega; right (m stride) is written for its gradient, e and back are work."""
+    n, stride, lanes = dx.size, dx.size // m, 64 // dx.itemsize
+    for i in range(n):
+        e[i] = dx[i] if one_tau else leak[i] * dx[i]
+        back[i] = 0
+    done, vecs = 0, (H + lanes - 1) // lanes  # the rows of wb that belong to w_rec, panel by panel
+    while done < vecs:
+        width = panel(vecs - done)
+        start = done * lanes * (H + O)
+        product(back, done * lanes, stride, e, 0, stride, 1, wb, start, width * lanes, m, H, width)
+        done += width
+    omega_rows(omega, right, e, back, squares, slope, leak, m, H, one_tau)
+
+
 @kernel
 def backward_chunk(
     dw, dx0, errs, dx, dr, slope, rows, dz, wb, leak, I, H, dynamics, activation, pull, with_omega, omega, domega,
@@ -137,7 +154,8 @@ def backward_chunk(
     O, T, m = dz.shape
     stride, block, n = dw.shape[1], errs.shape[0], dr.size
     lanes, zero = 64 // dr.itemsize, dr.dtype.type(0)
-    flat_dw, flat_rows, flat_errs = dw.reshape(dw.size), rows.reshape(rows.size), errs.reshape(errs.size)
+    flat_dw, flat_rows = view(dw, 0, (dw.size,)), view(rows, 0, (rows.size,))
+    flat_errs = view(errs, 0, (errs.size,))
     for i in range(H + O):
         for j in range(stride):
             dw[i, j] = zero
@@ -161,16 +179,7 @@ def backward_chunk(
         if activation != RELU or with_omega:
             slopes(slope, rows[s], activation)
         if with_omega and 0 < s < T:
-            for i in range(n):
-                e[i] = dx[i] if one_tau else leak[i] * dx[i]
-                back[i] = zero
-            done = 0  # the rows of wb that belong to w_rec, panel by panel
-            while done < vecs:
-                width = panel(vecs - done)
-                start = done * lanes * (H + O)
-                product(back, done * lanes, stride, e, 0, stride, 1, wb, start, width * lanes, m, H, width)
-                done += width
-            omega_rows(omega, right[slot * n : (slot + 1) * n], e, back, squares, slope, leak, m, H, one_tau)
+            omega_step(omega, view(right, slot * n, (n,)), e, back, squares, dx, slope, wb, leak, m, H, O, one_tau)
         elif with_omega:
             for i in range(slot * n, (slot + 1) * n):
                 right[i] = zero
@@ -181,7 +190,7 @@ def backward_chunk(
             )  # fmt: skip
             if with_omega:
                 product(
-                    domega.reshape(domega.size), 0, stride, flat_errs, slot * n, 1, stride, right, slot * n, stride,
+                    view(domega, 0, (domega.size,)), 0, stride, flat_errs, slot * n, 1, stride, right, slot * n, stride,
                     H, steps, (H + lanes - 1) // lanes,
                 )  # fmt: skip
         if pull != 0 and s > 0:
@@ -207,9 +216,9 @@ def backward_chunk(
         dx0[i] = v
 
 
-@kernel
-def sum_of_squares(squares, rows, m, H):
-    """sum of r_s^2 over s = 1 .. T, trials and units, from rows (T+1, m stride); squares (stride,) is work."""
+@kernel(late=True)
+def rate_penalty(loss, squares, rows, factor, m, H):
+    """loss[0] += factor r_s^2, summed over s = 1 .. T, trials and units; squares (H,) is work."""
     stride = rows.shape[1] // m
     for i in range(H):
         squares[i] = 0.0
@@ -221,7 +230,7 @@ def sum_of_squares(squares, rows, m, H):
     total = 0.0
     for i in range(H):
         total += squares[i]
-    return total
+    loss[0] += factor * total  # (F10)
 
 
 @inlined
@@ -235,22 +244,21 @@ def bounded(a, limit):
 
 @kernel
 def chunk(ws, out, network, batch, draw, c):
-    """All of chunk c: forward; then its loss and gradients or, if out.states is not empty, states, rates and outputs.
-
-    A function of its own: Numba's parfors drop stores to the arrays of a named tuple.
-    """
+    """Chunk c: forward; then its loss and gradients or, if out.states is not empty, states, rates and outputs."""
     (T, B, I), H = batch.inputs.shape, network.x_start.size
     chunks, stride, O = ws.dw.shape[0], ws.dw.shape[2], ws.dw.shape[1] - H
     b0 = c * B // chunks
     m = (c + 1) * B // chunks - b0
-    n, block = m * stride, ws.errs.shape[1] // ws.x.shape[1]
-    rows, errs = ws.rows[c, : (T + 1) * n].reshape((T + 1, n)), ws.errs[c, : block * n].reshape((block, n))
-    x, normals, dr, leak, gain = ws.x[c, :n], ws.normals[c, :n], ws.dr[c, :n], ws.vecs[0, :n], ws.vecs[1, :n]
-    flat_z = ws.z[c, : O * T * m]
-    z = flat_z.reshape((O, T, m))
+    row = ws.x.shape[1]  # of the largest chunk
+    n, block = m * stride, ws.errs.shape[1] // row
+    rows, errs = view(ws.rows, c * ws.rows.shape[1], (T + 1, n)), view(ws.errs, c * ws.errs.shape[1], (block, n))
+    x, dr, normals = view(ws.x, c * row, (n,)), view(ws.dr, c * row, (n,)), view(ws.normals, c * row, (m, stride))
+    leak, gain = view(ws.vecs, 0, (n,)), view(ws.vecs, row, (n,))
+    first_z = c * ws.z.shape[1]
+    z = view(ws.z, first_z, (O, T, m))
     forward_chunk(
-        rows, z, out.states, x.reshape((m, stride)), normals.reshape((m, stride)), ws.words[c], ws.wf, leak, gain,
-        network.x_start, batch.inputs, draw, network.dynamics, network.activation, b0,
+        rows, z, out.states, view(x, 0, (m, stride)), normals, ws.words[c], ws.wf, leak, gain, network.x_start,
+        batch.inputs, draw, network.dynamics, network.activation, b0,
     )  # fmt: skip
     if out.states.size > 0:
         for t in range(T):
@@ -260,27 +268,31 @@ def chunk(ws, out, network, batch, draw, c):
                 for o in range(O):
                     out.outputs[t, b0 + b, o] = z[o, t, b]
         return
+    loss = view(ws.loss, c * ws.loss.shape[1], (ws.loss.shape[1],))
     if batch.targets.size > 0:
-        ws.loss[c, 0] = squared_error(z, batch.targets, batch.weights, b0)
+        squared_error(loss, z, batch.targets, batch.weights, b0)
     else:
-        ws.loss[c, 0] = cross_entropy(flat_z.reshape((O, T * m)), ws.soft[c], batch.labels, batch.weights, b0, m)
+        cross_entropy(loss, view(ws.z, first_z, (O, T * m)), ws.soft[c], batch.labels, batch.weights, b0, m)
     pull, with_omega = 0.0, ws.domega.size > 0
     if network.penalties[6] > 0:
         factor = network.penalties[6] / (T * B * H)
-        ws.loss[c, 0] += factor * sum_of_squares(ws.squares[c], rows, m, H)  # (F10)
+        rate_penalty(loss, view(ws.squares, c * ws.squares.shape[1], (H,)), rows, factor, m, H)
         pull = 2 * factor
+    slope, squares = view(normals, 0, (n,)), view(ws.squares, c * ws.squares.shape[1], (ws.squares.shape[1],))
+    omega, domega = view(loss, 2, (2,)), view(ws.domega, c * H * stride, (H, stride))
+    right = view(ws.right, c * ws.right.shape[1], (block * n,))
+    e, back = view(ws.flow, 2 * c * row, (n,)), view(ws.flow, (2 * c + 1) * row, (n,))
     dx, dz = x, z  # the same arrays: the last state is not needed any more, and the loss has turned z into dz
     for again in range(2 if with_omega and pull > 0 else 1):  # Omega's dx is that of the data alone: it comes first
         now = with_omega and not again
         backward_chunk(
-            ws.dw[c], ws.dx0[c], errs, dx, dr, normals, rows, dz, ws.wb, leak, I, H, network.dynamics,
-            network.activation, 0.0 if now else pull, now, ws.loss[c, 2:4], ws.domega[c], ws.right[c],
-            ws.flow[2 * c, :n], ws.flow[2 * c + 1, :n], ws.squares[c], network.one_tau,
+            ws.dw[c], ws.dx0[c], errs, dx, dr, slope, rows, dz, ws.wb, leak, I, H, network.dynamics,
+            network.activation, 0.0 if now else pull, now, omega, domega, right, e, back, squares, network.one_tau,
         )  # fmt: skip
-    bad = not bounded(ws.dx0[c, :H], out.limit)
+    bad = not bounded(view(ws.dx0, c * ws.dx0.shape[1], (H,)), out.limit)
     for i in range(H + O):
-        bad |= not bounded(ws.dw[c, i, : H + I + 1], out.limit)
+        bad |= not bounded(view(ws.dw, (c * (H + O) + i) * stride, (H + I + 1,)), out.limit)
     if with_omega:
         for i in range(H):
-            bad |= not bounded(ws.domega[c, i, :H], out.limit)
-    ws.loss[c, 1] = 1.0 if bad else 0.0
+            bad |= not bounded(view(domega, i * stride, (H,)), out.limit)
+    loss[1] = 1.0 if bad else 0.0

@@ -51,8 +51,8 @@ def log_(x):
 
 
 @kernel
-def cross_entropy(z, soft, labels, weights, b0, m):
-    """sum_tb w nll(softmax(z), label), returned; z (O, T m) becomes dz. soft (5, T m) is work."""
+def cross_entropy(loss, z, soft, labels, weights, b0, m):
+    """loss[0] = sum_tb w nll(softmax(z), label); z (O, T m) becomes dz. soft (5, T m) is work."""
     T, O = labels.shape[0], z.shape[0]
     n = T * m
     top, total, picked, label, weight = soft[0], soft[1], soft[2], soft[3], soft[4]
@@ -82,22 +82,22 @@ def cross_entropy(z, soft, labels, weights, b0, m):
         for i in range(n):
             # reverses nll = log sum_k exp(z_k) - z_label  (F6) (F7)
             dz[o, i] = z[o, i] * total[i] - (weight[i] if label[i] == o else 0.0)  # (B1)
-    loss = 0.0
+    sum_of_all = 0.0
     for i in range(n):
-        loss += picked[i]  # (F7)
-    return loss
+        sum_of_all += picked[i]  # (F7)
+    loss[0] = sum_of_all
 
 
-@kernel
-def squared_error(z, targets, weights, b0):
-    """sum_tb w / O sum_o (z - y)^2, returned; z (O, T, m) becomes dz."""
+@kernel(late=True)
+def squared_error(loss, z, targets, weights, b0):
+    """loss[0] = sum_tb w / O sum_o (z - y)^2; z (O, T, m) becomes dz."""
     O, T, m = z.shape
-    dz, loss = z, 0.0  # dz is the same array
+    dz, total = z, 0.0  # dz is the same array
     for t in range(T):
         for b in range(m):
             w = np.float64(weights[t, b0 + b]) / O
             for o in range(O):
                 d = np.float64(z[o, t, b]) - targets[t, b0 + b, o]
-                loss += w * d * d  # (F8)
+                total += w * d * d  # (F8)
                 dz[o, t, b] = 2 * w * d  # (B12), reverses loss += w d^2  (F8)
-    return loss
+    loss[0] = total

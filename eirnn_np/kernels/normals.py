@@ -1,9 +1,9 @@
 """Noise: Philox4x32-10 (Salmon et al. 2011) and Box-Muller, a pure function of (seed, step, t, trial, unit)."""
 
 import numpy as np
-from numba import prange
 
-from ..jit import entry, ieee, inlined, kernel, restore
+from ..jit import entry, in_parallel, inlined, kernel
+from .arrays import view
 
 LOW = np.uint64(0xFFFFFFFF)
 
@@ -88,20 +88,21 @@ def normal_rows(normals, words, seed, step, t, shared, b0, m, n_hidden):
 
 
 @kernel
-def noise_row(out, normals, words, scale, seed, step, shared, t, b):
-    normal_rows(normals.reshape((1, normals.size)), words, seed, step, t, shared, b, 1, scale.size)
-    for i in range(scale.size):
-        out[t, b, i] = scale[i] * normals[i]
+def noise_rows(out, normals, words, scale, seed, step, shared, t):
+    """Time t of noise_fill."""
+    for b in range(out.shape[1]):
+        normal_rows(view(normals[t], 0, (1, normals.shape[1])), words[t], seed, step, t, shared, b, 1, scale.size)
+        for i in range(scale.size):
+            out[t, b, i] = scale[i] * normals[t, i]
 
 
-@entry(parallel=True)
+noise_all = in_parallel(noise_rows)
+
+
+@entry(nogil=True)
 def noise_fill(out, normals, words, scale, seed, step, shared):
     """out[t, b, i] = scale[i] normal(seed, step, t, b or 0, i), the noise that the step makes. out (T, B, H).
 
-    normals (T, 64 ceil(H/64)) and words (T, 1, 64 ceil(H/64)) are work.
+    normals (T, 64 ceil(H/64)) and words (T, 1, 64 ceil(H/64)) are work. Times are split over the threads.
     """
-    for t in prange(out.shape[0]):
-        mode = ieee()
-        for b in range(out.shape[1]):
-            noise_row(out, normals[t], words[t], scale, seed, step, shared, t, b)
-        restore(mode)
+    noise_all(out.shape[0], out, normals, words, scale, seed, step, shared)

@@ -1,9 +1,8 @@
 """The optimisers' updates, in place on the flat buffer."""
 
 import numpy as np
-from numba import prange
 
-from ..jit import entry, ieee, inlined, kernel, restore
+from ..jit import entry, ieee, in_parallel, inlined, kernel, restore
 from .arrays import ADAM
 
 # The largest entry of a gradient that Adam takes: the square of a larger one overflows in its second moment.
@@ -44,7 +43,7 @@ def adam_range(p, m, v, g, coefficients, factor, lo, hi):
         p[i] -= step_size * m[i] / (np.sqrt(v[i]) * root_correction + eps)
 
 
-@kernel
+@kernel(late=True)
 def sgd_range(p, g, rate, lo, hi):
     """p -= rate g on elements lo .. hi-1, by way of float64.  (S1)"""
     for i in range(lo, hi):
@@ -70,7 +69,7 @@ def update_range(p, update, g, coefficients, factor, lo, hi):
         first = end
 
 
-@kernel
+@kernel(late=True)
 def freeze_range(g, frozen, lo, hi):
     """A number that is frozen has the gradient 0."""
     for i in range(lo, hi):
@@ -162,29 +161,46 @@ def wants_norm(update):
     return update.clip < np.inf or update.largest < np.inf
 
 
-@entry(parallel=True)
+@kernel
+def update_block(p, update, g, coefficients, factor, q):
+    """The q-th block of the flat buffer updated."""
+    update_range(p, update, g, coefficients, factor, q * NORM_BLOCK, min(p.size, q * NORM_BLOCK + NORM_BLOCK))
+
+
+@kernel
+def freeze_block(update, g, q):
+    freeze_range(g, update.frozen, q * NORM_BLOCK, min(g.size, q * NORM_BLOCK + NORM_BLOCK))
+
+
+norm_all, update_all, freeze_all = in_parallel(norm_block), in_parallel(update_block), in_parallel(freeze_block)
+
+
+@kernel(late=True)
+def norm_blocks(norms, g):
+    """All blocks of the flat buffer for its norm."""
+    norm_all(norms.shape[0], norms, g)
+
+
+@kernel(late=True)
+def update_blocks(p, update, g, factor):
+    """The update of all numbers, with the gradient factor g."""
+    blocks = (p.size + NORM_BLOCK - 1) // NORM_BLOCK
+    update_all(blocks, p, update, g, adam_coefficients(p.dtype.type, update), factor)
+
+
+@entry(nogil=True)
 def apply_update(p, update, g, norms):
     """An update of Adam or SGD, in place on the flat buffer p and the moments of `update`; g is the gradient.
 
     norms (blocks, 2) is work. Frozen numbers get the gradient 0. The same bits as in the training step.
     """
-    outside = ieee()
-    coefficients, factor, blocks = adam_coefficients(p.dtype.type, update), 1.0, norms.shape[0]
-    for phase in range(2):
-        if phase == 1 and wants_norm(update):
-            factor = clip_factor(norms, update.clip, update.largest)
-        for index in prange(blocks):
-            mode = ieee()
-            q = np.int64(index)
-            lo, hi = q * NORM_BLOCK, min(p.size, q * NORM_BLOCK + NORM_BLOCK)
-            if phase == 0:
-                if update.frozen.size > 0:
-                    freeze_range(g, update.frozen, lo, hi)
-                if wants_norm(update):
-                    norm_block(norms, g, q)
-            elif factor > 0.0:
-                update_range(p, update, g, coefficients, factor, lo, hi)
-            restore(mode)
+    factor, mode = 1.0, ieee()
+    if update.frozen.size > 0:
+        freeze_all(norms.shape[0], update, g)
+    if wants_norm(update):
+        norm_blocks(norms, g)
+        factor = clip_factor(norms, update.clip, update.largest)
     if factor > 0.0:
+        update_blocks(p, update, g, factor)
         count_update(update, p, 0.0, factor)
-    restore(outside)
+    restore(mode)

@@ -1,17 +1,15 @@
 """The training step: what runs in parallel, and in which order."""
 
 import numpy as np
-from numba import prange
 
-from ..jit import entry, ieee, kernel, restore
+from ..jit import entry, ieee, in_parallel, kernel, restore
 from .chunks import chunk
 from .optimisers import (
-    NORM_BLOCK,
     adam_coefficients,
     clip_factor,
     count_update,
-    norm_block,
-    update_range,
+    norm_blocks,
+    update_blocks,
     update_units,
     wants_norm,
 )
@@ -49,8 +47,19 @@ def sound(loss, fine):
 
 
 @kernel
-def finish_units(out, ws, network, update, coefficients, lo, hi, I, O):
-    """Gradients of units (from H on: outputs) lo .. hi-1, and their update unless the norm has a say in it."""
+def prepare_units(ws, network, make_noise, I, O, q):
+    """Before the chunks: the q-th vector of units' weights packed, and their penalty."""
+    pack_units(ws, network, make_noise, I, O, q)
+    if ws.fine.size > 0:
+        H, lanes = network.mask.shape[0], 64 // network.params.itemsize
+        penalty_units(ws, network, q, q * lanes, min(q * lanes + lanes, H + O), I, O)
+
+
+@kernel
+def finish_units(out, ws, network, update, I, O, q):
+    """After the chunks: the q-th vector of units' gradients, and their update unless the norm has a say in it."""
+    H, R, lanes = network.mask.shape[0], network.n_read, 64 // network.params.itemsize
+    lo, hi = q * lanes, min(q * lanes + lanes, H + O)
     gather_units(out, ws, network, lo, hi, I, O)
     if ws.fine.size > 0:
         pull_units(out, network, lo, hi, I, O)
@@ -58,11 +67,14 @@ def finish_units(out, ws, network, update, coefficients, lo, hi, I, O):
         gather_omega(out, ws, network, lo, hi, I, O)
     if update.kind > 0:
         now = not wants_norm(update) and sound(ws.loss, ws.fine)
-        H, R = network.mask.shape[0], network.n_read
+        coefficients = adam_coefficients(network.params.dtype.type, update)
         update_units(network.params, update, out.grads, coefficients, now, lo, hi, I, H, R, O)
 
 
-@entry(parallel=True)
+prepare_all, all_chunks, finish_all = in_parallel(prepare_units), in_parallel(chunk), in_parallel(finish_units)
+
+
+@entry(nogil=True)
 def step(out, ws, network, batch, draw, update):
     """A training step, its gradients alone, or its forward pass alone; returns the loss.
 
@@ -70,41 +82,27 @@ def step(out, ws, network, batch, draw, update):
     out.states is not empty, the forward pass alone is done, into states, rates and outputs; else the gradients, into
     grads and dx_start.
     In parallel: vectors of units, then chunks, then vectors of units; where the norm of the gradient counts, blocks of
-    the flat buffer for the norm, and again for the update. Each array has one writer. One loop over these
-    phases, as each parallel loop in the source takes seconds to compile.
+    the flat buffer for the norm, and again for the update. Each array has one writer.
     """
-    I, H, params, chunks = batch.inputs.shape[2], network.mask.shape[0], network.params, ws.dw.shape[0]
+    I, H, params = batch.inputs.shape[2], network.mask.shape[0], network.params
     O, lanes, factor = ws.dw.shape[1] - H, 64 // params.itemsize, 1.0
-    groups, blocks = (H + O + lanes - 1) // lanes, ws.norms.shape[0]
-    outside = ieee()
-    coefficients = adam_coefficients(params.dtype.type, update)
-    by_norm = update.kind > 0 and wants_norm(update)
-    for phase in range(2 if out.states.size > 0 else (5 if by_norm else 3)):
-        n = chunks if phase == 1 else (groups if phase < 3 else blocks)
-        if phase == 4:
-            factor = clip_factor(ws.norms, update.clip, update.largest) if sound(ws.loss, ws.fine) else 0.0
-        for index in prange(n):
-            mode = ieee()
-            q = np.int64(index)  # unsigned in a compiled prange
-            lo, hi = q * lanes, min(q * lanes + lanes, H + O)
-            if phase == 0:
-                pack_units(ws, network, draw.make, q, I, O)
-                if ws.fine.size > 0:
-                    penalty_units(ws, network, q, lo, hi, I, O)
-            elif phase == 1:
-                chunk(ws, out, network, batch, draw, q)
-            elif phase == 2:
-                finish_units(out, ws, network, update, coefficients, lo, hi, I, O)
-            elif phase == 3:
-                norm_block(ws.norms, out.grads, q)
-            elif factor > 0.0:
-                lo, hi = q * NORM_BLOCK, min(params.size, q * NORM_BLOCK + NORM_BLOCK)
-                update_range(params, update, out.grads, coefficients, factor, lo, hi)
-            restore(mode)
+    vectors, mode = (H + O + lanes - 1) // lanes, ieee()
+    prepare_all(vectors, ws, network, draw.make, I, O)
+    all_chunks(ws.dw.shape[0], ws, out, network, batch, draw)
+    if out.states.size > 0:
+        restore(mode)
+        return 0.0
+    finish_all(vectors, out, ws, network, update, I, O)
     loss = total(ws.loss, ws.fine)
-    if update.kind > 0 and factor > 0.0 and sound(ws.loss, ws.fine):
-        count_update(update, params, loss, factor)
-    restore(outside)
+    if update.kind > 0 and sound(ws.loss, ws.fine):
+        if wants_norm(update):
+            norm_blocks(ws.norms, out.grads)
+            factor = clip_factor(ws.norms, update.clip, update.largest)
+            if factor > 0.0:
+                update_blocks(params, update, out.grads, factor)
+        if factor > 0.0:
+            count_update(update, params, loss, factor)
+    restore(mode)
     return loss
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..jit import inlined, kernel
-from .arrays import ABS, BRAINPY, FREE, RECTIFY, split
+from .arrays import ABS, BRAINPY, FREE, RECTIFY, split, view
 from .tile import panel
 
 
@@ -22,7 +22,7 @@ def through(v, theta, constraint, zero):
 
 
 @kernel
-def pack_units(ws, network, make_noise, q, I, O):
+def pack_units(ws, network, make_noise, I, O, q):
     """The q-th vector of units' share of both packed matrices: columns of wf, rows of wb; and of vecs.
 
     wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out], wb = [a W_rec; W_out 0], and vecs = [1 - a, scale or 1],
@@ -40,12 +40,13 @@ def pack_units(ws, network, make_noise, q, I, O):
     while p0 + panel(vecs) <= q:
         p0, vecs = p0 + panel(vecs), vecs - panel(vecs)
     width = panel(vecs) * lanes
-    to = ws.wf[p0 * lanes * rows :][: rows * width].reshape((rows, width))[:, first - p0 * lanes :]
+    left = p0 * lanes
+    to = view(ws.wf, left * rows, (rows, width))
     vecs, j0 = (H + lanes - 1) // lanes, 0
     while vecs > 0:  # columns j0 .. j1-1: a panel of wb
         width = panel(vecs) * lanes
         j1 = min(j0 + width, H)
-        by = ws.wb[j0 * (H + O) :][: (H + O) * width].reshape((H + O, width))
+        by = view(ws.wb, j0 * (H + O), (H + O, width))
         for i in range(first, end):
             if i < H:
                 for j in range(j1 - j0):
@@ -55,22 +56,22 @@ def pack_units(ws, network, make_noise, q, I, O):
                     by[i, j] = weight(w_out[i - H, j0 + j], g_out, zero) * mask_out[i - H, j0 + j]  # (F1)
         for j in range(j1 - j0):
             for i in range(first, end):
-                to[j0 + j, i - first] = by[i, j]
+                to[j0 + j, i - left] = by[i, j]
         j0 += width
         vecs -= width // lanes
     for i in range(first, end):
         if i < H:
             for j in range(I):
-                to[H + j, i - first] = alpha[i] * (weight(w_in[i, j], g_in, zero) * mask_in[i, j])  # (F1)
-            to[H + I, i - first] = alpha[i] * (b_rec[i] if network.dynamics == BRAINPY else b_rec[i] + b_in[i])
+                to[H + j, i - left] = alpha[i] * (weight(w_in[i, j], g_in, zero) * mask_in[i, j])  # (F1)
+            to[H + I, i - left] = alpha[i] * (b_rec[i] if network.dynamics == BRAINPY else b_rec[i] + b_in[i])
             for b in range(ws.vecs.shape[1] // stride):
                 ws.vecs[0, b * stride + i] = 1 - alpha[i]
                 ws.vecs[1, b * stride + i] = network.scale[i] if make_noise else 1
         else:
-            to[H + I, i - first] = b_out[i - H]
+            to[H + I, i - left] = b_out[i - H]
 
 
-@kernel
+@kernel(late=True)
 def penalty_units(ws, network, q, lo, hi, I, O):
     """ws.fine[q]: the penalty of the weights of units (from H on: outputs) lo .. hi-1, in float64.  (F10)"""
     H, R, penalties, params = network.mask.shape[0], network.n_read, network.penalties, network.params
@@ -94,7 +95,7 @@ def pull(theta, l1, l2):
     return l1 * sign + 2.0 * l2 * theta
 
 
-@kernel
+@kernel(late=True)
 def pull_units(out, network, lo, hi, I, O):
     """Add the gradients of the weights' penalties to those of units (from H on: outputs) lo .. hi-1."""
     H, R, penalties, params, grads = (
@@ -143,7 +144,7 @@ def gather_units(out, ws, network, lo, hi, I, O):
         out.dx_start[i] = v
 
 
-@kernel
+@kernel(late=True)
 def gather_omega(out, ws, network, lo, hi, I, O):
     """Add omega dOmega to the gradient of w_rec, rows lo .. hi-1: the chunks in order, then a (1 - a), M, g'(theta)."""
     mask, H, domega, number = network.mask, network.mask.shape[0], ws.domega, 0.0
