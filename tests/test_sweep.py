@@ -3,7 +3,12 @@
 import csv
 import json
 import math
+import multiprocessing
+import os
 import shutil
+import signal
+import threading
+import time
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 
@@ -165,6 +170,27 @@ def test_a_worker_that_dies_takes_no_network_with_it(whole, tmp_path):
     assert files(tmp_path / "s") == files(whole)
     assert table["attempts"].tolist() == [1, 2, 1, 1, 1, 1]
     assert set(table["status"]) == {"done"}
+
+
+def test_a_worker_that_is_killed_in_mid_run_is_replaced_and_its_network_goes_on(tmp_path):
+    settings, lines = {**SMALL, "steps": 4000, "checkpoint_every": 100}, []
+    folder = tmp_path / "s" / "runs" / "seed=4"
+
+    def kill():
+        while not (folder / "checkpoint.previous.safetensors").exists():
+            time.sleep(0.01)
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    table = sweep(tmp_path / "s", settings=settings, seeds=[4], grid={}, executor=None, workers=1, report=lines.append)
+    assert (table["status"][0], table["attempts"][0]) == ("done", 2)
+    alone = ei.run(
+        ei.Settings(**settings, seed=4), tmp_path / "alone", figures=False, report=lambda line: None, n_hidden=7
+    )
+    for name in ("params.safetensors", "checkpoint.safetensors", "loss.csv", "evaluation.json", "config.json"):
+        assert (folder / name).read_bytes() == (alone / name).read_bytes(), name
 
 
 def test_a_network_whose_workers_all_die_is_a_row_and_the_next_session_tries_it_again(whole, tmp_path):

@@ -4,6 +4,7 @@ dask moves the jobs; what is here connects, and lets a job on a worker be counte
 """
 
 import json
+import logging
 import sys
 import time
 from importlib import metadata
@@ -32,6 +33,7 @@ def connect(address=None, scheduler_file=None):
         except (OSError, ValueError, KeyError, TypeError) as error:
             said = getattr(error, "strerror", None) or "it is no scheduler file"
             raise RunError(f"cannot read the scheduler file {scheduler_file}: {said}") from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it would say, the sweep says in a line
     try:
         return distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TypeError, ImportError, RuntimeError):

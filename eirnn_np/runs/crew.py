@@ -21,7 +21,7 @@ from typing import Any
 from .signals import Stopped
 
 AHEAD = 1000  # jobs handed to an executor that does not say how many workers it has
-GRACE = 60.0  # s that a job has to end after a stop: it may be in the middle of its evaluation
+GRACE = 10.0  # s that jobs have to end after a stop; none is in a step that long, one may be compiling
 
 # ---- In a worker -----------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The run folder: all that it takes to repeat a run, to go on with it, and to look at its result."""
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -69,10 +70,16 @@ def environment():
     }
 
 
+@functools.cache
+def _known(package, ask):
+    """It takes a millisecond to read, and every network of a sweep asks."""
+    return ask(package)
+
+
 def _version(package):
     """None of what is not installed: neurogym need not be, and this package may be a folder on the path."""
     try:
-        return metadata.version(package)
+        return _known(package, metadata.version)
     except metadata.PackageNotFoundError:
         return None
 

@@ -9,6 +9,7 @@ import functools
 import importlib
 import importlib.util
 import re
+import sys
 import warnings
 from importlib import metadata
 
@@ -39,10 +40,16 @@ class NeurogymError(ImportError, RuntimeError):
     """neurogym is needed, and is not there or cannot be imported; the message is one line that says how to get it."""
 
 
+@functools.cache
+def _version(package, ask, _path):
+    """Reading a package's metadata takes a millisecond, and many networks ask."""
+    return str(ask(package) or "of no known release")
+
+
 def release():
     """neurogym's release; None where it is not installed."""
     try:
-        return str(metadata.version("neurogym") or "of no known release")
+        return _version("neurogym", metadata.version, tuple(sys.path))
     except metadata.PackageNotFoundError:
         pass
     try:  # a copy on the path that no installer has put there
