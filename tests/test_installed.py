@@ -218,8 +218,12 @@ def test_the_oldest_versions_that_are_tried_are_the_floors():
     settings.read(ROOT / "setup.cfg")
     asked = re.findall(r"^([a-z]+)>=([\d.]+)$", settings["options"]["install_requires"], re.M)
     tried = re.findall(r"^([a-z]+)==([\d.]+)$", (ROOT / ".ci" / "oldest.txt").read_text(), re.M)
-    assert [(name, version.removesuffix(".0")) for name, version in tried] == asked
-    assert len(asked) == 5
+    assert [name for name, _ in tried] == [name for name, _ in asked]
+    assert all(f"{version}.".startswith(f"{floor}.") for (_, version), (_, floor) in zip(tried, asked))
+    line = next(
+        line for line in (ROOT / "docs" / "install.md").read_text().splitlines() if line.startswith("pip list ")
+    )
+    assert all(name in line for name, _ in asked if name != "numpy")  # which numba brings
 
 
 def test_the_docs_name_the_line_that_the_error_names():
