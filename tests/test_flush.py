@@ -82,6 +82,7 @@ def test_the_numbers_would_show_it(given):
 
 
 def test_every_parallel_body_brings_its_mode():
+    """Those of jit.in_parallel get it there."""
     loops = 0
     for path in Path(ei.__file__).parent.rglob("*.py"):
         if path.parent.name == "bench":  # measures the machine; nothing of it is a result
@@ -91,7 +92,7 @@ def test_every_parallel_body_brings_its_mode():
                 loops += 1
                 assert ast.unparse(node.body[0]) == "mode = ieee()", (path.name, node.lineno)
                 assert ast.unparse(node.body[-1]) == "restore(mode)", (path.name, node.lineno)
-    assert loops >= 6
+    assert loops >= 5
 
 
 @pytest.mark.parametrize(
