@@ -16,7 +16,7 @@ import pytest
 
 import eirnn_np as ei
 from eirnn_np.cli import main
-from eirnn_np.tasks import NeurogymError, catalogue, installed, replay
+from eirnn_np.tasks import NeurogymError, batches, catalogue, installed, replay
 
 ROOT = Path(__file__).parent.parent
 PDM = "PerceptualDecisionMaking-v0"
@@ -26,6 +26,7 @@ def hide_modules(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] in ("neurogym", "gymnasium")]:
         monkeypatch.delitem(sys.modules, name)
     installed._import_trouble.cache_clear()
+    monkeypatch.setattr(batches, "_passed", set())
 
 
 @pytest.fixture(autouse=True)
@@ -175,8 +176,8 @@ def test_a_broken_neurogym_is_one_line(fake, short_run, tmp_path, capsys, case, 
         assert "did you mean GoNogo-v0" in error_line(capsys)
         assert not caught
         # The default task goes on without it, and says so in one line.
-        batches = ei.make_batches(seed=(4,))
-    assert batches.source == "compiled"
+        stream = ei.make_batches(seed=(4,))
+    assert stream.source == "compiled"
     (said,) = [str(each.message) for each in caught]
     assert why in said
     assert installed.INSTALL in said
