@@ -11,7 +11,7 @@ import numpy as np
 import eirnn_np as ei
 from eirnn_np import study
 from eirnn_np.analysis import ideal_observer
-from eirnn_np.study import common, constraints, gradient_flow, local_rules, optimiser, rtrl, truncation
+from eirnn_np.study import common, constraints, fixed_points, gradient_flow, local_rules, optimiser, rtrl, truncation
 from eirnn_np.study.common import paired, paired_interval, spread
 
 
@@ -46,7 +46,7 @@ def method(kept):
     ideal = ideal_observer([0, 6.4, 12.8, 25.6, 51.2], 1.0, config.dt, int(500 / config.dt)).mean()
     return [
         "five seeds, 0, 1000, 2000 ...",
-        f"{steps.pop():,} training steps, {truncation.STEPS:,} for truncation",
+        f"{steps.pop():,} training steps, {truncation.STEPS:,} for truncation and fixed-points",
         f"the first {common.SEEDS_COSTLY} seeds at most",
         f"{untrained[0]} (gradient-flow), {untrained[1]} (local-rules) or {untrained[2]} (truncation) networks",
         f"{config.n_hidden} units, batches of {basis.batch_size} x {basis.seq_len} steps",
@@ -326,6 +326,32 @@ def local(n):
     ]
 
 
+def still(n):
+    """fixed-points"""
+    S, C = len(n["accuracy"]), len(n["conditions"])
+    points, stable, slowest = (common.array(n[key]) for key in ("points", "stable", "slowest"))
+    one = (points == 1) & (stable == 1)
+    zero = n["conditions"].index("0.0")
+    tau = n["network"]["tau"]
+    assert (slowest[one] > 0).all()
+    assert np.median(slowest[zero]) > tau
+    slow = slowest[zero]
+    longer = int((slow > tau).sum())
+    line, order = common.array(n["line"]), common.array(n["order"])
+    known = np.isfinite(line)
+    return [
+        f"In {int(one.sum())} of {one.size} cases, {S} networks under {C} inputs each, there is one fixed point and "
+        "it is stable",
+        f"At coherence 0 the slowest time constant is {np.median(slow):.0f} ms (median; {slow.min():.0f} to "
+        f"{slow.max():.0f}), and above the {tau:g} ms of a unit by itself in {longer} of {S} networks",
+        f"hold {100 * np.median(line[known]):.0f} % (median; {100 * line[known].min():.0f} to "
+        f"{100 * line[known].max():.0f} %) of their variance along one line",
+        f"correlates with coherence by {np.median(order[known]):.3f} (median; {order[known].min():.3f} to "
+        f"{order[known].max():.3f})",
+        f"n = {S} networks after {n['steps']:,} steps, each searched from {fixed_points.STARTS} starts",
+    ]
+
+
 def optimised(n):
     """optimiser"""
     at = {key: a for a, key in enumerate(n["keys"])}
@@ -367,7 +393,7 @@ def optimised(n):
 
 SECTIONS = {
     "gradient-flow": flow, "constraints": constrained, "truncation": truncated, "rtrl": real_time, "local-rules": local,
-    "optimiser": optimised,
+    "fixed-points": still, "optimiser": optimised,
 }  # fmt: skip
 
 

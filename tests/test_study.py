@@ -181,7 +181,8 @@ def test_other_numbers_ask_for_another_page(name, kept):
         with contextlib.suppress(AssertionError, KeyError):
             if not study_page.missing(page, *study_page.expected(other)):
                 unused.add(key)
-    drawn = {"curves", "norms_alpha", "mean", "product", "expected"}  # in figures alone, or (J4) made of them
+    # In figures alone, or (J4) made of them.
+    drawn = {"curves", "norms_alpha", "mean", "product", "expected", "coherences", "eigenvalues"}
     assert unused <= {"at", "lr", "snapshots", "radii", "alphas", "apart_from", *drawn}, unused
 
 

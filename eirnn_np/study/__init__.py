@@ -24,6 +24,7 @@ STUDIES = {
     "truncation": "truncated BPTT: angle and norm of its gradient, learning curves",
     "rtrl": "real-time recurrent learning: equality with BPTT, cost in time and memory",
     "local-rules": "e-prop and RFLO: angle to the gradient through training, learning curves",
+    "fixed-points": "where trained networks would stand still: fixed points, their stability, how slow they are",
     "optimiser": "Adam and clipped SGD, float32 and float64, two biases and one",
 }
 
