@@ -4,7 +4,16 @@ Song, Yang & Wang (2016), PLoS Comput Biol 12(2): e1004792. Start with the READM
 docs/derivation.md and, line by line, in reference.py. The public names, and where each lives: `__init__.pyi`.
 """
 
+import os
+
 from .lazy import front_door
 
 __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = front_door(__name__)
+
+# GNU OpenMP lets a thread that waits spin for milliseconds. Where another program, or the threads of a BLAS in this
+# process, have taken the core of the thread that is waited for, that one cannot run meanwhile, and a step takes up to a
+# hundred times as long. Some 30 us outlast the barriers of a step; then let it sleep. Read when OpenMP starts, perhaps
+# for another package: so it is set here, before anything is imported.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")

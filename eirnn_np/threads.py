@@ -13,12 +13,6 @@ import threading
 
 import numba
 
-# GNU OpenMP lets a thread that waits spin for milliseconds. Where another program, or the threads of a BLAS in this
-# process, have taken the core of the thread that is waited for, that one cannot run meanwhile, and a step takes up to a
-# hundred times as long. Some 30 us outlast the barriers of a step; then let it sleep. Read when the layer starts.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
 _at_once = contextlib.nullcontext()
 _in_turn = threading.RLock()
 _forked = False

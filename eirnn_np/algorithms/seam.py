@@ -245,17 +245,15 @@ class GradientTrainer:
         Where loss or gradient are not finite there is no update, and `k` stays. Arguments are checked as in
         `loss_and_grads`; nothing has changed if one is refused.
         """
-        inputs, noise = model.check_inputs(self.config, inputs, self.params.dtype), {}
+        inputs, noise, more = model.check_inputs(self.config, inputs, self.params.dtype), None, {}
         with limited(self.threads):
             draw = self.config, self.seed, self.k, *inputs.shape[:2], self.params.dtype
             if self.config.sigma_in:
-                noise["input_noise"] = model.input_noise(*draw)
+                more["input_noise"] = model.input_noise(*draw)
             if self.config.sigma_rec:
-                noise["noise"] = model.recurrent_noise(*draw)
+                noise = model.recurrent_noise(*draw)
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is seen to here
-                loss, self.grads = self.gradient(
-                    self.config, self.params, inputs, labels, weights=weights, **{"noise": None, **noise}
-                )
+                loss, self.grads = self.gradient(self.config, self.params, inputs, labels, noise, weights, **more)
             if math.isfinite(loss):
                 self.last_loss = loss
                 with contextlib.suppress(FloatingPointError):  # k stays, by which the loop sees it

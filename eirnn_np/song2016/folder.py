@@ -194,7 +194,7 @@ def is_paper_run(folder: str | Path) -> bool:
     """Does a run folder belong to the paper?"""
     try:
         return "paper" in json.loads((Path(folder) / "config.json").read_text())
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):  # the last of JSON that is nested without end
         return False
 
 
