@@ -12,7 +12,7 @@ import numpy as np
 
 from ..figures import STYLE, save_figure
 from ..figures.canvas import canvas
-from ..files import inner_folder
+from ..files import inner_folder, read_text
 from .table import read_sweep
 
 POINTS = 100  # of a learning curve
@@ -76,7 +76,7 @@ def _curves(folder, table, rows):
     losses = []
     for row in rows:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            lines = (folder / "runs" / table["run"][row] / "loss.csv").read_text().splitlines()[1:]
+            lines = read_text(folder / "runs" / table["run"][row] / "loss.csv").splitlines()[1:]
             losses.append(np.array([float(line.split(",")[1]) for line in lines]))
     longest = max((len(each) for each in losses), default=0)
     if not longest:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..checks import check_integer, check_path
-from ..files import inner_folder, unsynced, write_file, write_json
+from ..files import inner_folder, read_text, unsynced, write_file, write_json
 from ..trainer import RunError
 from . import network as one
 from .cluster import Cluster
@@ -125,7 +125,7 @@ def read_plan(folder):
     """(Plan, content of sweep.json) of a sweep's folder; RunError if it holds none."""
     path = Path(folder) / one.PLAN
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_text(path))
         return Plan.from_dict(content), content
     except FileNotFoundError:
         raise RunError(f"{folder} holds no sweep: it has no {one.PLAN}") from None

@@ -15,7 +15,7 @@ import numpy as np
 from ..checkpoint import CHECKPOINT, PREVIOUS
 from ..checks import check_dtype, check_float, check_integer
 from ..config import MASKS, ModelConfig, Penalties
-from ..files import load_tensors, save_tensors, write_file, write_json
+from ..files import load_tensors, read_text, save_tensors, write_file, write_json
 from ..params import Params, load_params, save_params
 from ..runs.folder import environment, write_losses
 from ..trainer import RunError
@@ -151,7 +151,7 @@ def read_state(folder: Path, task: Task, plan: Plan, report) -> State | None:
 def check_folder(folder: Path, name: str) -> None:
     """RunError where a folder is that of another task, or of another kind of run."""
     try:
-        content = json.loads((folder / "config.json").read_text())
+        content = json.loads(read_text(folder / "config.json"))
     except (FileNotFoundError, NotADirectoryError):
         return
     except (OSError, ValueError) as error:
@@ -167,7 +167,7 @@ def write_tables(folder: Path, task: Task, plan: Plan, state: State, result: dic
     """What people and scripts read; of an environment that is there already, nothing changes."""
     config = plan.config(task)
     path = folder / "config.json"
-    then = json.loads(path.read_text()) if path.exists() else environment()
+    then = json.loads(read_text(path)) if path.exists() else environment()
     now = {"model": config.to_dict(), "paper": {"task": task.name, **asdict(plan)}}
     write_json(path, {**now, **then, **now})
     write_json(folder / "result.json", result)
@@ -193,7 +193,7 @@ class PaperRun(NamedTuple):
 def is_paper_run(folder: str | Path) -> bool:
     """Does a run folder belong to the paper?"""
     try:
-        return "paper" in json.loads((Path(folder) / "config.json").read_text())
+        return "paper" in json.loads(read_text(Path(folder) / "config.json"))
     except (OSError, ValueError, TypeError, RecursionError):  # the last of JSON that is nested without end
         return False
 
@@ -202,11 +202,11 @@ def read_run(folder: str | Path) -> PaperRun:
     """Read a run folder of the paper; RunError says what is missing or broken."""
     folder = Path(folder)
     try:
-        paper = json.loads((folder / "config.json").read_text())["paper"]
+        paper = json.loads(read_text(folder / "config.json"))["paper"]
         plan = Plan(**{name: value for name, value in paper.items() if name != "task"})
-        result = json.loads((folder / "result.json").read_text())
+        result = json.loads(read_text(folder / "result.json"))
         config, params = load_params(folder / BEST)
-        lines = (folder / "validation.csv").read_text().splitlines()
+        lines = read_text(folder / "validation.csv").splitlines()
         names = lines[0].split(",")
         checks = [dict(zip(names, map(float, line.split(",")))) for line in lines[1:]]
         return PaperRun(folder, paper["task"], plan, config, params, result, checks)

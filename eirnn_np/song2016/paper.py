@@ -8,7 +8,7 @@ import matplotlib as mpl
 
 from ..checks import check_integer
 from ..figures.canvas import STYLE, save_figure
-from ..files import inner_folder, write_file, write_json
+from ..files import inner_folder, read_text, write_file, write_json
 from ..params import effective_weights
 from ..trainer import RunError
 from . import claims, pictures
@@ -94,7 +94,7 @@ def evaluation_of(run: PaperRun, report: Callable[[str], object] = print) -> dic
     path, best = run.folder / EVALUATION, run.folder / "best.safetensors"
     if path.exists() and path.stat().st_mtime >= best.stat().st_mtime:
         try:
-            return json.loads(path.read_text())
+            return json.loads(read_text(path))
         except ValueError:
             pass
     report(f"{run.folder}: measuring at dt {DT:g} ms")
