@@ -6,6 +6,7 @@ Oracle: what the package gives where neurogym is installed and works.
 import configparser
 import json
 import re
+import shutil
 import sys
 import warnings
 from importlib import metadata
@@ -80,13 +81,15 @@ def error_line(capsys):
     return lines[0]
 
 
-def test_the_main_job_without_neurogym(short_run, without, tmp_path, capsys):
+def test_the_main_job_without_neurogym(short_run, request, tmp_path, capsys):
     """The same bytes; and what reads the run works (figures, report and gradcheck: .ci/environments)."""
-    out = tmp_path / "run"
+    out, copy = tmp_path / "run", shutil.copytree(short_run, tmp_path / "copy")
+    assert main(["evaluate", str(copy)]) == 0
+    request.getfixturevalue("without")
     train = ["train", "--no-figures", "--trials", "60"]
     assert main([*train, "--steps", "30", "--out", str(out)]) == 0
     assert (out / "params.safetensors").read_bytes() == (short_run / "params.safetensors").read_bytes()
-    assert (out / "evaluation.json").read_bytes() == (short_run / "evaluation.json").read_bytes()
+    assert (out / "evaluation.json").read_bytes() == (copy / "evaluation.json").read_bytes()
     assert json.loads((out / "config.json").read_text())["versions"]["neurogym"] is None
     assert main(["evaluate", "--timing", '{"stimulus": 800}', str(out)]) == 0
     assert main([*train, "--steps", "32", "--resume", str(out)]) == 0

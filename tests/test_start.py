@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 
@@ -145,10 +146,11 @@ def test_an_error_of_your_own_report_is_raised():
         unstoppable(report)("line")
 
 
-def test_what_a_script_asked_for_must_be_printed(short_run):
+def test_what_a_script_asked_for_must_be_printed(short_run, tmp_path):
+    run = shutil.copytree(short_run, tmp_path / "run")
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "eirnn_np", "evaluate", str(short_run), "--trials", "5", "--json"], stdout=full,
+            [sys.executable, "-m", "eirnn_np", "evaluate", str(run), "--trials", "5", "--json"], stdout=full,
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
     assert done.returncode == 1
