@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from ..files import read_text
 from .hardware import digits, vectors_text
 
 AMOUNTS = (("1 thread", min), ("all threads", max))  # of the thread counts that were measured
@@ -11,7 +12,7 @@ AMOUNTS = (("1 thread", min), ("all threads", max))  # of the thread counts that
 def read_result(path):
     """A result that --json wrote; ValueError if the file is none."""
     try:
-        result = json.loads(Path(path).read_text())
+        result = json.loads(read_text(path))
         lines(result)
         comparison([result])
     except OSError as error:

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..checkpoint import CHECKPOINT, PREVIOUS
 from ..config import ModelConfig
-from ..files import unsynced
+from ..files import read_text, unsynced
 from ..params import init_params
 from ..threads import limited
 from ..trainer import RunError, Trainer
@@ -71,7 +71,7 @@ def measures(folder):
         if len(losses):
             found["final_loss"] = final_loss(losses)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        result = json.loads((folder / "evaluation.json").read_text())
+        result = json.loads(read_text(folder / "evaluation.json"))
         overall = result["performance"]
         found["accuracy"] = overall["accuracy"]
         found["accuracy_low"], found["accuracy_high"] = overall["interval_95"]
@@ -80,7 +80,7 @@ def measures(folder):
         found["constant"] = overall["constant"]["accuracy"]
         found["ideal_observer"] = (result.get("ideal_observer") or {}).get("accuracy")
     with contextlib.suppress(OSError, ValueError, TypeError):
-        found |= json.loads((folder / OUTCOME).read_text())
+        found |= json.loads(read_text(folder / OUTCOME))
     return {name: found[name] for name in MEASURES if found.get(name) is not None}
 
 
@@ -151,7 +151,7 @@ def contents(folder):
 def sees(sweep, session):
     """Is the folder of the sweep the same one here?"""
     try:
-        return json.loads((Path(sweep) / PLAN).read_text())["id"] == session["id"]
+        return json.loads(read_text(Path(sweep) / PLAN))["id"] == session["id"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -245,6 +245,6 @@ class _Tick:
 
 def _read(path):
     try:
-        return path.read_text()
+        return read_text(path)
     except OSError:
         return None
