@@ -1,7 +1,6 @@
 """A result of `measure` in words, several side by side, and their picture."""
 
 import json
-from pathlib import Path
 
 from ..files import read_text
 from .hardware import digits, vectors_text
