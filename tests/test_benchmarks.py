@@ -131,7 +131,8 @@ def marked(page, name):
 def test_tables_are_those_of_the_numbers():
     results, page = FOLDER / "results", FOLDER / "README.md"
     for name, mark, tables in (("peers", "peers", peers.markdown), ("scaling", "scaling", scaling.markdown),
-                               ("peers_restricted_to_avx2", "peers-avx2", peers.markdown)):  # fmt: skip
+                               ("peers_restricted_to_avx2", "peers-avx2", peers.markdown),
+                               ("peers_zen5", "peers-zen5", peers.markdown)):  # fmt: skip
         if (file := results / f"{name}.json").exists():
             assert marked(page, mark) == tables(json.loads(file.read_text())), name
     if any((results / "machines").glob("*.json")):
