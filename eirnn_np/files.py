@@ -127,9 +127,12 @@ def _new_file(folder):
     while True:
         path = folder / f".eirnn-np-{secrets.token_hex(16)}.tmp"
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        with contextlib.suppress(OSError):
+        taken = False  # by somebody who takes it for a leftover, before it is locked
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists():  # nobody has taken it for a leftover before it was locked
+        except OSError as error:  # or the file system has no locks
+            taken = isinstance(error, BlockingIOError)
+        if not taken and path.exists():
             return handle, path
         os.close(handle)
 
