@@ -8,6 +8,12 @@ import os
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(4, os.cpu_count() or 1)))
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
+import signal
+
+# A job that a shell runs in the background ignores Ctrl-C; the tests of Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 from types import SimpleNamespace
 
 import numpy as np
