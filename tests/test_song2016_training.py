@@ -123,8 +123,8 @@ def test_structures_by_the_table():
 @pytest.mark.parametrize("name", ["dense", "nodale", "all_read"])
 def test_fifty_updates_are_torch_s(name):
     """Gradient, Omega, clip over all trained tensors, in float64: the parameters stay equal to 1e-10."""
-    torch = pytest.importorskip("torch")
     import song2016_torch
+    import torch
 
     build = {"dense": lambda: structures.dense(2, 12), "nodale": lambda: structures.no_dale(2, 11),
              "all_read": lambda: structures.all_read(2, 13)}[name]  # fmt: skip
