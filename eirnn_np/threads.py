@@ -12,6 +12,7 @@ import os
 import threading
 
 import numba
+from numba.np.ufunc import parallel
 
 _at_once = contextlib.nullcontext()
 _in_turn = threading.RLock()
@@ -48,7 +49,16 @@ def layer():
 def all_threads():
     """How many threads Numba has, or this thread of Python may use."""
     layer()
-    return numba.get_num_threads()
+    return _number("get")()
+
+
+def _number(verb):
+    """Numba's function that gets or sets the number of threads, once they have started: that of the layer itself.
+
+    The public one around it takes two locks each time, one of them by a method in Python. A Ctrl-C that comes as this
+    method returns leaves the lock taken for ever: of another thread and of a forked child the next call never ends.
+    """
+    return getattr(parallel, f"_{verb}_num_threads", None) or getattr(numba, f"{verb}_num_threads")
 
 
 def launch():
@@ -65,13 +75,15 @@ def launch():
 def limited(n):
     """Kernels run on `n` threads inside this context; the caller's own number is back after it."""
     before = all_threads()
-    if before != n:
-        numba.set_num_threads(n)
+    if not 1 <= n <= numba.config.NUMBA_NUM_THREADS:
+        raise ValueError(f"threads must be 1 to {numba.config.NUMBA_NUM_THREADS} here, found {n!r}")
     try:
+        if before != n:
+            _number("set")(int(n))
         yield
     finally:
         if before != n:
-            numba.set_num_threads(before)
+            _number("set")(before)
 
 
 def _after_fork():

@@ -3,9 +3,11 @@
 import copy
 import signal
 
+import numba
 import numpy as np
 import pytest
 from conftest import make_problem
+from numba.np.ufunc import parallel
 
 import eirnn_np as ei
 from eirnn_np.algorithms import algorithm
@@ -64,6 +66,38 @@ def test_interrupted_at_any_moment_the_training_goes_on_to_the_bit(kind, tmp_pat
         again, kept, _ = ei.load_checkpoint(tmp_path)
         assert again.k == len(kept)
         np.testing.assert_array_equal(kept, expected[: again.k])
+
+
+class _Taken:
+    """A lock that nobody gives back."""
+
+    def __bool__(self):
+        return True
+
+    def __enter__(self):
+        raise AssertionError("would wait for ever")
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_takes_no_lock_that_ctrl_c_could_leave_taken(kind, threads, monkeypatch):
+    """Numba's own, at the start of its threads: it takes them anew for each question about their number."""
+    problem = make_problem(n_time=4, n_batch=2, dtype="float32")
+    trainer = KINDS[kind](problem)
+    trainer.threads = threads
+    trainer.step(problem.inputs, problem.labels)
+    for lock in ("_backend_init_process_lock", "_backend_init_thread_lock"):
+        assert hasattr(parallel, lock)
+        monkeypatch.setattr(parallel, lock, _Taken())
+    with pytest.raises(AssertionError, match="wait for ever"):
+        numba.get_num_threads()
+    trainer.step(problem.inputs, problem.labels)
+    ei.forward(problem.config, problem.params, problem.inputs)
+    assert trainer.k == 2
+    assert ei.Trainer(problem.config, problem.params).threads == numba.config.NUMBA_NUM_THREADS
 
 
 def state(trainer):
