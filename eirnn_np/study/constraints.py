@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from .. import model
 from ..config import ModelConfig, sign_mask
-from ..params import init_params
+from ..params import effective_weights, init_params
 from . import common
 from .common import COLOURS, Variant
 
@@ -22,40 +21,26 @@ def variants(basis, seed):
     config = basis.config
     H, E = config.n_hidden, config.n_exc
     start, mask = init_params(config, seed), sign_mask(config)
-    free = np.where(mask != 0, np.abs(start.w_rec) * mask, start.w_rec)  # the same effective weights
+    free = np.where(mask != 0, effective_weights(config, start), start.w_rec)  # the same weights to start with
     # The read-out sees the first E units; deal the inhibitory ones among them, one in every H / (H - E).
     places = np.concatenate([np.arange(E) / E, (np.arange(H - E) + 0.5) / max(H - E, 1)])
     mixed = np.ix_(*[np.argsort(places, kind="stable")] * 2)
     brainpy = ModelConfig(**{**config.to_dict(), "dynamics": "brainpy"})
 
-    def variant(key, label, theta=start.w_rec, gradient=None, **changes):
+    def variant(key, label, theta=start.w_rec, **changes):
         params = start.copy()
         params.w_rec[...] = theta
-        return Variant(key, label, dataclasses.replace(config, **changes), params, gradient)
+        return Variant(key, label, dataclasses.replace(config, **changes), params)
 
     return [
         variant("all", "all constraints"),
-        variant("free", "signs free (no Dale)", free, free_signs),
+        variant("free", "signs free (no Dale)", free, constraint="free", mask=(mask != 0).astype(float)),
         variant("diagonal", "self-connections", mask=common.self_connected(config).mask),
         variant("quiet", "no noise", sigma_rec=0.0),
         variant("mixed", "read-out of E and I", start.w_rec[mixed], mask=mask[mixed]),
         variant("rows", "BrainPy's signs", start.w_rec.T, mask=mask.T.copy()),
         Variant("brainpy", "BrainPy's dynamics", brainpy, init_params(brainpy, seed)),
     ]
-
-
-def free_config(config, params):
-    """The configuration in which W_rec is theta itself, where it is connected: M = sign(theta). (F1)"""
-    return dataclasses.replace(config, mask=np.sign(params.w_rec) * (sign_mask(config) != 0))
-
-
-def free_signs(config, params, *batch, **options):
-    """`loss_and_grads` without Dale's principle.
-
-    With M = sign(theta) as of now, W_rec = |theta| M = theta and dtheta = dW_rec M sign(theta) = dW_rec: the weights
-    move freely, through 0 too.
-    """
-    return model.loss_and_grads(free_config(config, params), params, *batch, **options)
 
 
 def measure(basis, seeds, steps, bar):
@@ -73,11 +58,8 @@ def measure(basis, seeds, steps, bar):
     for seed in seeds:
         for variant in variants(basis, seed):
             losses, _ = common.train_network(basis, variant, seed, steps, bar)
-            config = variant.config
-            if variant.gradient is not None and np.isfinite(losses[-1]):
-                config = free_config(config, variant.params)
-            quiet = common.accuracy(basis, dataclasses.replace(config, sigma_rec=0.0), variant.params, seed)
-            variant.config = dataclasses.replace(config, sigma_rec=basis.config.sigma_rec)
+            quiet = common.accuracy(basis, dataclasses.replace(variant.config, sigma_rec=0.0), variant.params, seed)
+            variant.config = dataclasses.replace(variant.config, sigma_rec=basis.config.sigma_rec)
             rows[variant.key].append(common.outcome(basis, variant, losses, seed, accuracy_quiet=quiet))
     return {"keys": list(rows), "names": [variant.label for variant in of_all],
             "trained": [_trained(variant) for variant in of_all], **common.collect(rows)}  # fmt: skip
