@@ -366,3 +366,19 @@ def restore(typingctx, mode):
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
+
+
+@intrinsic
+def wide(typingctx):
+    """Let LLVM make loops of this function in vectors of 64 bytes where there are such.
+
+    For Intel's CPUs it takes half of that by itself, as the first that had them lowered their clock. The bits are the
+    same; other CPUs ignore it.
+    """
+
+    def codegen(context, builder, sig, args):
+        # llvmlite adds only what it knows; LLVM knows attributes that are strings, too.
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), codegen

@@ -5,7 +5,7 @@ Its arrays are rows of the workspace, flat; every row of units in them is `strid
 
 import numpy as np
 
-from ..jit import inlined, kernel
+from ..jit import inlined, kernel, wide
 from .activations import activate, slopes
 from .arrays import BRAINPY, RELU, view
 from .losses import cross_entropy, squared_error
@@ -35,6 +35,7 @@ def forward_chunk(rows, z, states, x, normals, words, wf, leak, gain, x_start, i
 
     Writes rows (T+1, m stride), z (O, T, m) and, unless it is empty, states (T, B, H); x, normals (m, stride) are work.
     """
+    wide()
     T, I, H, O = inputs.shape[0], inputs.shape[2], x_start.size, z.shape[0]
     m, stride = x.shape
     lanes, zero = 64 // x.itemsize, x.dtype.type(0)
@@ -151,6 +152,7 @@ def backward_chunk(
     omega (2,) and its gradient, without factors, to domega (H, stride); right (block m stride), e and back (m stride)
     and squares are work.
     """
+    wide()
     O, T, m = dz.shape
     stride, block, n = dw.shape[1], errs.shape[0], dr.size
     lanes, zero = 64 // dr.itemsize, dr.dtype.type(0)
@@ -198,17 +200,25 @@ def backward_chunk(
                 for i in range(b * stride, b * stride + H):
                     dr[i] += dr.dtype.type(pull) * rows[s, i]  # (B14), reverses pull / 2 r^2  (F10)
         slot = slot - 1 if slot > 0 else block - 1
-        for i in range(n):
-            keep = leak[i] * dx[i]  # reverses x_{s+1} = (1-a) x_s + ...  (F3)
-            if activation != RELU:
+        if activation == RELU and dynamics == BRAINPY:
+            for i in range(n):
+                v = dr[i] + leak[i] * dx[i] if rows[s, i] > zero else zero
+                dx[i] = v
+                errs[slot, i] = v
+                dr[i] = zero
+        elif activation == RELU:
+            for i in range(n):
+                v = (dr[i] if rows[s, i] > zero else zero) + leak[i] * dx[i]  # (B4), reverses r_s = max(x_s, 0)  (F4)
+                dx[i] = v
+                errs[slot, i] = v
+                dr[i] = zero
+        else:
+            for i in range(n):
+                keep = leak[i] * dx[i]  # reverses x_{s+1} = (1-a) x_s + ...  (F3)
                 v = (dr[i] + keep) * slope[i] if dynamics == BRAINPY else dr[i] * slope[i] + keep  # (B4)
-            elif dynamics == BRAINPY:
-                v = dr[i] + keep if rows[s, i] > zero else zero
-            else:
-                v = (dr[i] if rows[s, i] > zero else zero) + keep  # (B4), reverses r_s = max(x_s, 0)  (F4)
-            dx[i] = v
-            errs[slot, i] = v
-            dr[i] = zero
+                dx[i] = v
+                errs[slot, i] = v
+                dr[i] = zero
     for i in range(H):
         v = dx[i]
         for b in range(1, m):

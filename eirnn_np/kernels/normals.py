@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..jit import entry, in_parallel, inlined, kernel
+from ..jit import entry, in_parallel, inlined, kernel, wide
 from .arrays import view
 
 LOW = np.uint64(0xFFFFFFFF)
@@ -69,6 +69,7 @@ def normal_rows(normals, words, seed, step, t, shared, b0, m, n_hidden):
 
     Two loops: the latencies of one loop over both parts are more than a core can overlap.
     """
+    wide()
     k0, k1, s = np.uint64(seed) & LOW, np.uint64(seed) >> np.uint64(32), np.uint64(step) & LOW
     for b in range(m):
         trial = np.uint64(0 if shared else b0 + b)
