@@ -13,7 +13,7 @@ from ..jit import inlined, kernel
 # registers hold beside a row of b and an element of a. A tile that spills does a third of the work; one with fewer than
 # 8 sums in flight waits for the latency of the FMA.
 TILES = {
-    "zmm": (4, 4),  # AVX-512: 32 registers of 64 bytes; 16 sums, 4 of b
+    "zmm": (6, 4),  # AVX-512: 32 registers of 64 bytes; 24 sums, 4 of b
     "ymm": (6, 1),  # AVX2: 16 of 32; 12 sums, 2 of b
     "xmm": (2, 1),  # SSE: 16 of 16; 8 sums, 4 of b
     "": (4, 1),  # NEON and others: 32 of 16; 16 sums, 4 of b
@@ -39,24 +39,28 @@ DEPTH = 512 // VECS  # rows of a panel that the first-level cache holds: 32 KB
 
 
 @intrinsic
-def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs):
+def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, ahead):
     """c[i, v] += sum_k a[i, k] b[k, v], k = 0 .. n-1 in order, by FMA.
 
     i < rows, at most ROWS; v runs over vecs vectors of 64 bytes, at most VECS: a loop for each shape, so that its tile
     lives in registers. Addresses are counted in elements: c0 + i ldc + v, a0 + i lda + k ska, b0 + k ldb + v. LLVM
     splits the vectors where the machine has narrower ones; the order of the sums, so each bit of the result, stays.
+    With row k of b, a line of what stands `ahead` of it is fetched into the second-level cache.
     """
     i64 = types.int64
-    sig = types.void(c, i64, i64, a, i64, i64, i64, b, i64, i64, i64, i64, i64)
+    sig = types.void(c, i64, i64, a, i64, i64, i64, b, i64, i64, i64, i64, i64, i64)
 
     def codegen(context, bld, sig, args):
         c, a, b = (context.make_array(sig.args[q])(context, bld, args[q]).data for q in (0, 3, 7))
-        c0, ldc, a0, lda, ska, b0, ldb, n, rows, vecs = (args[q] for q in (1, 2, 4, 5, 6, 8, 9, 10, 11, 12))
+        c0, ldc, a0, lda, ska, b0, ldb, n, rows, vecs, ahead = (args[q] for q in (1, 2, 4, 5, 6, *range(8, 14)))
         size = sig.args[0].dtype.bitwidth // 8
         lanes, scalar = 64 // size, context.get_data_type(sig.args[0].dtype)
         vec, int32, int64 = ir.VectorType(scalar, lanes), ir.IntType(32), ir.IntType(64)
         name = f"llvm.fma.v{lanes}f{8 * size}"
         fma = bld.module.globals.get(name) or ir.Function(bld.module, ir.FunctionType(vec, [vec] * 3), name)
+        byte, name = ir.IntType(8).as_pointer(), "llvm.prefetch.p0i8"
+        kind = ir.FunctionType(ir.VoidType(), [byte, int32, int32, int32])
+        fetch = bld.module.globals.get(name) or ir.Function(bld.module, kind, name)
         undef, zeros = ir.Constant(vec, ir.Undefined), ir.Constant(ir.VectorType(int32, lanes), [0] * lanes)
 
         def pointer(base, offset, v):
@@ -80,6 +84,8 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs):
             bld.position_at_end(body)
             offset = bld.add(b0, bld.mul(k, ldb))
             w = [bld.load(pointer(b, offset, v), align=size) for v in range(nvec)]
+            line = bld.bitcast(bld.gep(b, [bld.add(offset, ahead)]), byte)
+            bld.call(fetch, [line, int32(0), int32(2), int32(1)])  # to be read, into the second level, as data
             ka = bld.mul(k, ska)
             splat = [
                 bld.shuffle_vector(bld.insert_element(undef, bld.load(bld.gep(row, [ka])), int32(0)), undef, zeros)
@@ -127,7 +133,8 @@ def product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
     """c (m, vecs) += a (m, n) b (n, vecs), addressed as in tile.
 
     ldb = 0 says that b is packed: panel after panel, each (n, width). A panel is taken DEPTH rows at a time, so that
-    all rows of c find it in the first-level cache.
+    all rows of c find it in the first-level cache; meanwhile the next block comes nearer, a line of each of its rows
+    with each tile.
     """
     lanes = 64 // c.itemsize
     blocks = (n + DEPTH - 1) // DEPTH
@@ -139,7 +146,8 @@ def product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
             part, ak, bk, i = (q + 1) * n // blocks - k, a0 + k * ska, b0 + k * ld, np.int64(0)
             while i < m:
                 rows = share(m - i, ROWS)
-                tile(c, c0 + i * ldc, ldc, a, ak + i * lda, lda, ska, b, bk, ld, part, rows, v)
+                ahead = part * ld + i // ROWS * lanes
+                tile(c, c0 + i * ldc, ldc, a, ak + i * lda, lda, ska, b, bk, ld, part, rows, v, ahead)
                 i += rows
         c0 += v * lanes
         b0 += v * lanes if ldb else v * lanes * n
