@@ -54,7 +54,8 @@ def test_wide_loops_take_whole_vectors():
 def test_work_arrays_are_aligned(n):
     for dtype in (np.float32, np.float64):
         array = aligned_zeros((n,), dtype)
-        assert array.shape == (n,) and array.dtype == dtype
+        assert array.shape == (n,)
+        assert array.dtype == dtype
         assert not n or array.ctypes.data % (HUGE_PAGE if array.nbytes >= HUGE_PAGE else 64) == 0
         assert not array.any()
         array[:] = 1
