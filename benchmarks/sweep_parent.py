@@ -16,7 +16,7 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import eirnn_np as ei
-from eirnn_np.runs.network import MEASURES
+from eirnn_np.sweeps.network import MEASURES
 
 
 class Pretend(Executor):
@@ -44,7 +44,7 @@ def pretended(network):
     seed = network.options["seed"]
     measures = {name: seed / 2**20 for name in MEASURES} | {"steps": 20}
     return {"status": "done", "reason": "", "again": False, "fatal": False, "files": None, "host": f"node{seed % 1000}",
-            "seconds": 0.25, "ticks": 20, "measures": measures}  # fmt: skip
+            "seconds": 0.25, "short": 0, "measures": measures}  # fmt: skip
 
 
 def main():

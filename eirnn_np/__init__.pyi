@@ -33,11 +33,11 @@ from .params import init_params as init_params
 from .params import load_params as load_params
 from .params import save_params as save_params
 from .runs import Settings as Settings
-from .runs import read_sweep as read_sweep
 from .runs import resume as resume
-from .runs import resume_sweep as resume_sweep
 from .runs import run as run
-from .runs import sweep as sweep
+from .sweeps import read_sweep as read_sweep
+from .sweeps import resume_sweep as resume_sweep
+from .sweeps import sweep as sweep
 from .tasks import Trial as Trial
 from .tasks import make_batches as make_batches
 from .tasks import make_trials as make_trials

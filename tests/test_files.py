@@ -262,7 +262,7 @@ def test_no_locks_is_said_of_a_new_run_too(tmp_path, monkeypatch, capsys):
 
 
 def test_a_stranger_s_sweep_writes_nothing_outside_itself(tmp_path):
-    from eirnn_np.runs.sweeps import _check_inside
+    from eirnn_np.sweeps.sweeping import _check_inside
 
     (tmp_path / "sweep" / "runs" / "seed-0").mkdir(parents=True)
     _check_inside(tmp_path / "sweep")

@@ -31,11 +31,13 @@ LEVELS = [
     ["figures", "golden"],
     ["runs"],
     ["study", "bench", "song2016"],
+    ["sweeps"],
     ["cli"],
     ["__main__"],
 ]
 WINGS = [
-    "kernels", "tasks", "dynamics", "algorithms", "analysis", "figures", "runs", "study", "bench", "song2016", "cli"
+    "kernels", "tasks", "dynamics", "algorithms", "analysis", "figures", "runs", "study", "bench", "song2016",
+    "sweeps", "cli"
 ]  # fmt: skip
 # Within a wing, from the ground up; its __init__ stands on top.
 INSIDE = {
@@ -67,14 +69,9 @@ INSIDE = {
         "validation",
         "training",
         "report",
-        "plan",
         "crew",
-        "cluster",
-        "network",
-        "table",
-        "sweep_figures",
-        "sweeps",
     ],
+    "sweeps": ["ordinary", "paper", "plan", "cluster", "network", "table", "pictures", "sweeping"],
     "bench": ["hardware", "work", "same_bytes", "alone", "report", "measuring"],
     "song2016": [
         "names",
@@ -88,6 +85,8 @@ INSIDE = {
         "behaviour",
         "population",
         "measures",
+        "evaluation",
+        "many",
         "pictures",
         "claims",
         "paper",

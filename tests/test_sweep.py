@@ -17,8 +17,8 @@ import pytest
 
 import eirnn_np as ei
 from eirnn_np.cli import main
-from eirnn_np.runs import Plan, network, sweep_figures
-from eirnn_np.runs.plan import parse_grid, parse_seeds, seeds_text
+from eirnn_np.sweeps import Plan, network, pictures
+from eirnn_np.sweeps.plan import parse_grid, parse_seeds, seeds_text
 
 SMALL = {"steps": 30, "batch_size": 3, "seq_len": 20, "trials": 30, "checkpoint_every": 20}
 GRID = {"lr": [0.001, 0.01]}
@@ -106,7 +106,7 @@ def test_a_curve_has_the_means_of_its_steps_and_ends_where_the_network_does(tmp_
         (tmp_path / "runs" / name).mkdir(parents=True)
         rows = "".join(f"{k},{float(k)}\n" for k in range(1, n + 1))
         (tmp_path / "runs" / name / "loss.csv").write_text("step,loss\n" + rows)
-    steps, losses = sweep_figures._curves(tmp_path, {"run": ["a", "b", "lost"]}, [0, 1, 2])
+    steps, losses = pictures._curves(tmp_path, {"run": ["a", "b", "lost"]}, [0, 1, 2])
     assert losses.shape == (2, 84)
     assert losses[0, :2].tolist() == [2.0, 5.0]
     assert losses[0, -1] == 250.0
@@ -116,7 +116,7 @@ def test_a_curve_has_the_means_of_its_steps_and_ends_where_the_network_does(tmp_
 
 def test_the_heat_map_has_a_mean_in_each_cell():
     groups = [np.array(values) for values in ([0.25, 0.75], [1.0], [np.nan], [0.5, np.nan], [0.0], [0.125])]
-    figure = sweep_figures.heat_map(groups, (3, 2), ("lr", "sigma_rec"), ([1, 2, 3], [4, 5]), "accuracy")
+    figure = pictures.heat_map(groups, (3, 2), ("lr", "sigma_rec"), ([1, 2, 3], [4, 5]), "accuracy")
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.texts] == ["0.500", "1.000", "–", "0.500", "0.000", "0.125"]
     assert axes.images[0].get_array().filled(-1).tolist() == [[0.5, 1.0], [-1.0, 0.5], [0.0, 0.125]]

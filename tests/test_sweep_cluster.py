@@ -8,7 +8,7 @@ import pytest
 
 import eirnn_np as ei
 from eirnn_np.cli import main
-from eirnn_np.runs import network
+from eirnn_np.sweeps import network
 
 distributed = pytest.importorskip("distributed")
 pytestmark = [
@@ -92,14 +92,14 @@ def test_workers_of_another_release_are_refused_at_once(cluster, tmp_path, monke
             (lambda: "0.0.1", "has eirnn-np 0.0.1: install"),
             (lambda: {}[0], "has no eirnn-np: install"),
         ):
-            monkeypatch.setattr("eirnn_np.runs.cluster._version", there)
+            monkeypatch.setattr("eirnn_np.sweeps.cluster._version", there)
             with pytest.raises(ei.RunError, match=says):
                 ei.sweep(SMALL, tmp_path / "s", seeds=[1], executor=client)
     assert not (tmp_path / "s").exists()
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("eirnn_np.runs.cluster.TIMEOUT", 0.5)
+    monkeypatch.setattr("eirnn_np.sweeps.cluster.TIMEOUT", 0.5)
     (tmp_path / "file.json").write_text('{"address": "tcp://127.0.0.1:9"}')
     for where in (["--scheduler", "tcp://127.0.0.1:9"], ["--scheduler-file", str(tmp_path / "file.json")]):
         assert main(["sweep", *where, "--out", str(tmp_path / "s")]) == 1

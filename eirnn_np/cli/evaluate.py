@@ -39,10 +39,11 @@ def run(arguments):
 def _paper(arguments):
     """A network of the paper: its own measures, at the paper's dt."""
     from ..song2016 import paper
+    from ..song2016.evaluation import evaluate_and_keep
 
     if arguments.timing is not None:
         raise ValueError("--timing is for runs of eirnn-np train: the paper's tasks have test timings of their own")
-    found = paper.evaluate_and_keep(arguments.run, arguments.seed, arguments.trials)
+    found = evaluate_and_keep(arguments.run, arguments.seed, arguments.trials)
     if arguments.json:
         return print_json(found)
     for line in paper.lines(found):

@@ -20,9 +20,10 @@ def add_arguments(parser):
     parser.add_argument("--omega", type=float, default=OMEGA, metavar="L", help="factor of the regulariser Omega")
     parser.add_argument("--max-trials", type=int, default=MAX_TRIALS, metavar="N",
                         help="end a training that has not reached its target by then")  # fmt: skip
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="(default: all cores); the result does not depend on it"
-    )
+    parser.add_argument("--workers", type=int, metavar="N",
+                        help="networks side by side, a process each (default: those there are cores for)")  # fmt: skip
+    parser.add_argument("--threads", type=int, metavar="N", help="of a network (default: 1; all cores for one network "
+                        "alone); the result does not depend on it")  # fmt: skip
     parser.add_argument("--no-figures", action="store_true", help="train only")
     parser.add_argument("--json", action="store_true", help="print what each result.json holds, and nothing else")
 
@@ -43,7 +44,7 @@ def run(arguments):
         out = arguments.out or OUT
         paper.carry_out(
             arguments.name, arguments.seeds, out, omega=arguments.omega, max_trials=arguments.max_trials,
-            threads=arguments.threads, figures=not arguments.no_figures, report=report,
+            threads=arguments.threads, workers=arguments.workers, figures=not arguments.no_figures, report=report,
         )  # fmt: skip
     if arguments.json:
         return print_json([found.result for found in paper.find_runs(out)])

@@ -4,7 +4,7 @@ import contextlib
 
 from . import train
 from .output import fail, say
-from .parser import given_options
+from .parser import Given, given_options
 
 
 def add_arguments(parser):
@@ -23,15 +23,17 @@ def add_arguments(parser):
     group.add_argument("--retries", type=int, default=1, metavar="N",
                        help="tries more for a network whose worker died, from its checkpoint")  # fmt: skip
     train.add_options(parser, alone=False)
+    group.add_argument("--max-trials", action=Given, type=int, metavar="N",
+                       help="of a task of the paper (--task song2016/rdm_dense): end there at the latest")  # fmt: skip
 
 
 OWN = ("resume", "seeds", "out", "workers", "scheduler", "scheduler_file", "retries")  # no options of a network
 
 
 def run(arguments):
-    from .. import runs
-    from ..runs.cluster import connect
-    from ..runs.plan import parse_grid, parse_seeds
+    from .. import sweeps
+    from ..sweeps.cluster import connect
+    from ..sweeps.plan import parse_grid, parse_seeds
 
     given = {name: value for name, value in given_options(arguments).items() if name not in OWN}
     if arguments.scheduler and arguments.scheduler_file:
@@ -53,7 +55,7 @@ def run(arguments):
                 raise ValueError(f"--grid {name} is given twice: put its values into one")
             grid[name] = values
         seeds = [0] if arguments.seeds is None else parse_seeds(arguments.seeds)
-        plan = runs.Plan(given, grid, seeds)
+        plan = sweeps.Plan(given, grid, seeds)
     how = {
         "workers": arguments.workers,
         "retries": arguments.retries,
@@ -64,8 +66,8 @@ def run(arguments):
         if arguments.scheduler or arguments.scheduler_file:
             how["executor"] = stack.enter_context(connect(arguments.scheduler, arguments.scheduler_file))
         if arguments.resume is not None:
-            table = runs.resume_sweep(arguments.resume, **how)
+            table = sweeps.resume_sweep(arguments.resume, **how)
         else:
-            table = runs.sweep(plan, arguments.out, **how)
+            table = sweeps.sweep(plan, arguments.out, **how)
     failed = int((table["status"] == "failed").sum())
     return fail(f"{failed:,} of {len(table['run']):,} networks failed; results.csv has the reasons", 1) if failed else 0

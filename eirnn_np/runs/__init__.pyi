@@ -5,13 +5,9 @@ from .evaluation import performance_lines as performance_lines
 from .evaluation import write_evaluation as write_evaluation
 from .folder import next_run_folder as next_run_folder
 from .folder import read_run as read_run
-from .plan import Plan as Plan
 from .settings import Settings as Settings
 from .settings import model_config as model_config
 from .signals import Stopped as Stopped
-from .sweeps import resume_sweep as resume_sweep
-from .sweeps import sweep as sweep
-from .table import read_sweep as read_sweep
 from .training import SettingError as SettingError
 from .training import resume as resume
 from .training import run as run

@@ -7,18 +7,22 @@ arguments, it calls `tick` with the steps that it has taken, and it ends when th
 """
 
 import collections
+import contextlib
+import fcntl
 import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from .signals import Stopped
+from .signals import Signals, Stopped
 
 AHEAD = 1000  # jobs handed to an executor that does not say how many workers it has
 GRACE = 10.0  # s that jobs have to end after a stop; none is in a step that long, one may be compiling
@@ -57,6 +61,22 @@ def _nothing(*_):
     pass
 
 
+@contextlib.contextmanager
+def in_turn():
+    """For kernels that may have to be compiled: the first process in here is alone until it is out, then all others
+    are in at once, and load what it leaves. Where locks work."""
+    handle = os.open(Path(__file__).parent, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
 # ---- On the machine that asks ----------------------------------------
 
 
@@ -87,11 +107,14 @@ class Crew(Executor):
 
     def _started(self, pool, function, *arguments):
         """Submit, in case a process is born of it with what a worker's environment should say."""
+        if pool._processes:
+            return pool.submit(function, *arguments)
         before = {name: os.environ.get(name) for name in _ENVIRONMENT}
         os.environ.update(dict.fromkeys(_ENVIRONMENT, "1") | {"NUMBA_NUM_THREADS": str(self._threads)})
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until it ignores Ctrl-C by itself
         try:
-            return pool.submit(function, *arguments)
+            with _no_script():
+                return pool.submit(function, *arguments)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             for name, value in before.items():
@@ -136,6 +159,24 @@ class Crew(Executor):
         if wait:
             for pool in self._pools:
                 pool.shutdown(wait=True)
+
+
+@contextlib.contextmanager
+def _no_script():
+    """Let a process that is spawned not import the script that spawns it: it would start it anew without a main guard.
+
+    What is spawned looks for these two attributes. Nothing of the script is needed: jobs are functions of modules.
+    """
+    main, hidden = sys.modules["__main__"], {}
+    for name in ("__spec__", "__file__"):
+        if getattr(main, name, None) is not None:
+            hidden[name] = getattr(main, name)
+            setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
 
 
 # A worker has one core: the threads of a BLAS would stand in the way of the other workers.
@@ -229,3 +270,70 @@ def carry_out(executor, function, jobs, workers=None, retries=1, again=None, bea
     finally:
         for future in out:
             future.cancel()
+
+
+class Together:
+    """Work of this machine on all its cores, until it is done or stopped; a context manager.
+
+    Ctrl-C ends every job at its next `tick`; then `each` raises Stopped. For work that takes care of itself, as a
+    training that leaves a checkpoint; a sweep, which can be on a cluster, has a loop of its own.
+
+    Parameters
+    ----------
+    workers, threads, warm, arguments
+        As for `Crew`.
+    """
+
+    def __init__(self, workers, threads=1, warm=_nothing, arguments=()):
+        self._how, self._open = (workers, threads, warm, arguments), contextlib.ExitStack()
+
+    def __enter__(self):
+        self._signals = self._open.enter_context(Signals())
+        self._crew = Crew(*self._how)
+        return self
+
+    def __exit__(self, kind, *_):
+        with self._open:
+            if kind is not None:
+                self._crew.kill()
+            self._crew.shutdown()
+
+    def each(self, function, jobs, beat=None, retries=1):
+        """`carry_out` for every job; ``beat(steps)`` is called now and then with the steps that all have taken."""
+        signals, crew = self._signals, self._crew
+        before = crew.steps()
+
+        def stopping():
+            if signals.caught is not None:
+                crew.stop()
+            return signals.caught is not None
+
+        signals.wait = True
+        try:
+            for outcome in carry_out(
+                crew, _until_stopped, ((function, *job) for job in jobs), lambda: crew.workers, retries,
+                beat=None if beat is None else lambda: beat(crew.steps() - before), stopping=stopping,
+            ):  # fmt: skip
+                outcome.job = outcome.job[1:]
+                if not isinstance(outcome.error, CancelledError) and outcome.value is not _STOPPED:
+                    if outcome.error is None:
+                        (outcome.value,) = outcome.value
+                    yield outcome
+            signals.check()
+        finally:
+            signals.wait = False
+
+
+_STOPPED = None  # in place of a value
+
+
+def _until_stopped(function, *job):
+    try:
+        return (function(*job),)
+    except Stopped:
+        return _STOPPED
+
+
+def cores():
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

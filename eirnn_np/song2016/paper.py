@@ -1,6 +1,5 @@
 """`eirnn-np paper`: train networks of the paper to criterion, measure them, draw the figures, say which claims hold."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,20 +7,23 @@ import matplotlib as mpl
 
 from ..checks import check_integer
 from ..figures.canvas import STYLE, save_figure
-from ..files import inner_folder, read_text, write_file, write_json
+from ..files import inner_folder, write_file, write_json
 from ..params import effective_weights
+from ..runs.crew import cores
 from ..trainer import RunError
 from . import claims, pictures
+from .evaluation import evaluation_of
 from .folder import PaperRun, Plan, check_folder, find_runs, folder_of, is_paper_run, read_run
-from .measures import DT, measure
-from .names import EVALUATION, NAMES
+from .many import train_many
+from .names import NAMES
 from .tasks import task as named
 from .training import train
 
 
 def carry_out(
     name: str, seeds: Sequence[int], out: str | Path, *, omega: float = Plan.omega, max_trials: int = Plan.max_trials,
-    threads: int | None = None, figures: bool = True, report: Callable[[str], object] = print,
+    threads: int | None = None, workers: int | None = None, figures: bool = True,
+    report: Callable[[str], object] = print,
 ) -> list[PaperRun]:  # fmt: skip
     """Train networks of one task, or of "all", measure them and draw them; what is there already is not done again.
 
@@ -33,8 +35,12 @@ def carry_out(
         One network each.
     out : path
         Run folders are OUT/NAME/seed-000, figures OUT/figures.
-    omega, max_trials, threads
-        See `Plan` and `train`.
+    omega, max_trials
+        See `Plan`.
+    threads : int, optional
+        Of each network; by default one where several are trained, all cores for one alone.
+    workers : int, optional
+        Networks that are trained side by side, each in a process of its own; as many as there are cores for.
     figures : bool
         Measure and draw.
     report : callable
@@ -49,7 +55,9 @@ def carry_out(
     ValueError
         Unknown task, a seed given twice, an argument out of range.
     RunError
-        A folder holds something else.
+        A folder holds something else, or a training failed: the others were ended in good order.
+    Stopped
+        Ctrl-C or SIGTERM; the same call goes on.
     """
     tasks = [named(each) for each in (NAMES if name == "all" else (name,))]
     if len(set(seeds)) < len(seeds):
@@ -64,43 +72,17 @@ def carry_out(
     folders = [(task, plan, folder_of(out, task.name, plan)) for task in tasks for plan in plans]
     for task, _, folder in folders:
         check_folder(folder, task.name)
-    for task, plan, folder in folders:
-        train(task, plan, folder, threads=threads, report=report)
+    free = max(1, cores() // (threads or 1))
+    workers = min(len(folders), free if workers is None else check_integer("workers", workers, 1, 4096))
+    if workers == 1:
+        for task, plan, folder in folders:
+            train(task, plan, folder, threads=threads, report=report)
+    else:
+        train_many(folders, workers, threads or 1, figures, report)
     if figures:
         for path in draw(out, report):
             report(str(path))
     return [run for run in find_runs(out) if run.folder in {folder for _, _, folder in folders}]
-
-
-def evaluate_run(run: PaperRun, seed: int | None = None, repeats: int | None = None, dt: float = DT) -> dict:
-    """`measure` of a run's best parameters; `seed` of its trials, the run's own by default."""
-    return measure(named(run.name), run.params, run.plan.seed if seed is None else seed, dt=dt, repeats=repeats)
-
-
-def evaluate_and_keep(folder: str | Path, seed: int | None = None, trials: int | None = None) -> dict:
-    """`evaluate_run` of a run folder, on about so many test trials; its evaluation.json is rewritten."""
-    run = read_run(folder)
-    repeats = None
-    if trials is not None:
-        task = named(run.name)
-        repeats = max(1, check_integer("trials", trials, 1) // len(task.test_conditions or task.conditions))
-    found = evaluate_run(run, seed, repeats)
-    write_json(run.folder / EVALUATION, found)
-    return found
-
-
-def evaluation_of(run: PaperRun, report: Callable[[str], object] = print) -> dict:
-    """The run's evaluation.json, made where it is not there or older than the parameters."""
-    path, best = run.folder / EVALUATION, run.folder / "best.safetensors"
-    if path.exists() and path.stat().st_mtime >= best.stat().st_mtime:
-        try:
-            return json.loads(read_text(path))
-        except ValueError:
-            pass
-    report(f"{run.folder}: measuring at dt {DT:g} ms")
-    found = evaluate_run(run)
-    write_json(path, found)
-    return found
 
 
 def lines(found: dict) -> list[str]:

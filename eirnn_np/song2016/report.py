@@ -14,6 +14,7 @@ from ..runs.folder import environment
 from ..runs.report import flat, page, picture, table
 from ..trainer import RunError
 from . import paper
+from .evaluation import evaluation_of
 from .folder import read_run
 from .tasks import task as named
 
@@ -51,7 +52,7 @@ def write_report(run: str | os.PathLike, path: str | os.PathLike | None = None) 
 
 def build_report(run) -> str:
     """The page, as text."""
-    task, found = named(run.name), paper.evaluation_of(run, lambda line: None)
+    task, found = named(run.name), evaluation_of(run, lambda line: None)
     entry = {"result": run.result, "checks": run.checks, "evaluation": found}
     config, E = run.config, run.config.n_exc
     start = task.init_params(run.plan.seed, run.params.dtype)

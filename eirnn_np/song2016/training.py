@@ -11,7 +11,7 @@ import numpy as np
 from ..checks import check_integer
 from ..optimisers import SGD
 from ..runs.folder import locked, remove_leftovers
-from ..runs.lines import unstoppable
+from ..runs.lines import terminal, unstoppable
 from ..runs.signals import Signals, Stopped
 from ..trainer import Trainer
 from .description import Task
@@ -27,6 +27,7 @@ OUT = "paper"
 def train(
     task: str | Task, plan: Plan | None = None, out: str | Path | None = None, *, threads: int | None = None,
     report: Callable[[str], object] = print, checkpoint_every: int | None = None,
+    on_step: Callable[[int, float], object] | None = None,
 ) -> Path:  # fmt: skip
     """Train one network until its task is learnt, in a run folder; what was begun there goes on, to the bit.
 
@@ -43,6 +44,9 @@ def train(
         Takes a line.
     checkpoint_every : int, optional
         Updates between two checkpoints, besides that of every validation.
+    on_step : callable, optional
+        Called as ``on_step(k, loss)`` after each update, in place of the progress bar. A `Stopped` that it raises ends
+        the training as Ctrl-C does, with a checkpoint.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def train(
         training = Training(task, plan, read_state(folder, task, plan, report), threads)
         try:
             if not training.over:
-                _loop(training, folder, signals, checkpoint_every)
+                _loop(training, folder, signals, checkpoint_every, on_step)
         except KeyboardInterrupt as stopped:
             text = f"{folder}: stopped after {training.trials:,} trials; the same command goes on from there"
             raise Stopped(text, getattr(stopped, "status", 130)) from None
@@ -166,7 +170,7 @@ class Training:
         )
 
 
-def _loop(training, folder, signals, checkpoint_every):
+def _loop(training, folder, signals, checkpoint_every, told):
     """Train to the end, with a progress bar; the folder is whole at every moment."""
     from tqdm import tqdm
 
@@ -189,8 +193,9 @@ def _loop(training, folder, signals, checkpoint_every):
 
     training.trainer.compile(len(task.batch(plan.seed, training.k)[0]), task.batch_size)
     since = clock()
+    silent = told is not None or not terminal()
     bar = tqdm(total=plan.max_trials, initial=training.trials, unit="trial", unit_scale=True, leave=False,
-               desc=f"{task.name} seed {plan.seed}", disable=not sys.stderr.isatty(), file=sys.stderr)  # fmt: skip
+               desc=f"{task.name} seed {plan.seed}", disable=silent, file=sys.stderr)  # fmt: skip
     try:
         with bar:
             if not training.k:
@@ -203,8 +208,10 @@ def _loop(training, folder, signals, checkpoint_every):
                     save()
                     show()
                 else:
-                    training.step()
+                    loss = training.step()
                     bar.update(task.batch_size)
+                    if told is not None:
+                        told(training.k, loss)
                     if checkpoint_every and training.k % checkpoint_every == 0:
                         save()
                 signals.check()

@@ -5,9 +5,7 @@ and the files travel: those that there are with the job, those that there will b
 """
 
 import contextlib
-import csv
 import errno
-import fcntl
 import json
 import os
 import platform
@@ -15,20 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
-from ..checkpoint import CHECKPOINT, PREVIOUS
-from ..config import ModelConfig
 from ..files import read_text, unsynced
-from ..params import init_params
+from ..runs import crew
+from ..runs.signals import Stopped
 from ..threads import limited
-from ..trainer import RunError, Trainer
-from . import cluster, crew
-from .plan import split
-from .settings import Settings
-from .signals import Stopped
-from .training import resume, run
-from .validation import BEST, CHECKS, OUTCOME
+from ..trainer import RunError
+from . import cluster
+from .plan import kind_of
 
 PLAN = "sweep.json"
 STOP = ".stop"  # in the folder of a sweep: the session that is to stop
@@ -37,50 +28,15 @@ DONE, DIVERGED, FAILED, STOPPED = "done", "diverged", "failed", "stopped"
 # Of no use without room, rights or a file system that can be written to; nor is anything else that the sweep could do.
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 BUSY = 20.0  # s to wait for the process that had a run before and is on its way out
-FINAL = 200  # steps whose mean is the final loss
 # Columns of a row that follow from the files of a run.
 MEASURES = ("steps", "final_loss", "accuracy", "accuracy_low", "accuracy_high", "accuracy_in_stream", "steps_right",
             "no_choice", "constant", "ideal_observer", "best", "best_step", "steps_to_criterion",
             "trials_to_criterion")  # fmt: skip
-_NAMES = (
-    "config.json",
-    "params.safetensors",
-    CHECKPOINT,
-    PREVIOUS,
-    "loss.csv",
-    "evaluation.json",
-    CHECKS,
-    BEST,
-    OUTCOME,
-)
 
 
-def final_loss(losses):
-    """Mean loss over the last 200 steps, or the last tenth of a shorter training."""
-    return float(np.mean(losses[-min(FINAL, max(1, len(losses) // 10)) :]))
-
-
-def measures(folder):
+def measures(folder, options):
     """The columns of a row that a run folder can fill, as far as it can."""
-    found: dict = {}
-    folder = Path(folder)
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        with (folder / "loss.csv").open(newline="") as file:
-            losses = np.array([float(row[1]) for row in list(csv.reader(file))[1:]])
-        found["steps"] = len(losses)
-        if len(losses):
-            found["final_loss"] = final_loss(losses)
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        result = json.loads(read_text(folder / "evaluation.json"))
-        overall = result["performance"]
-        found["accuracy"] = overall["accuracy"]
-        found["accuracy_low"], found["accuracy_high"] = overall["interval_95"]
-        found["accuracy_in_stream"] = result["performance_in_stream"]["accuracy"]
-        found["steps_right"], found["no_choice"] = overall["steps_right"]["share"], overall["no_choice"]
-        found["constant"] = overall["constant"]["accuracy"]
-        found["ideal_observer"] = (result.get("ideal_observer") or {}).get("accuracy")
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        found |= json.loads(read_text(folder / OUTCOME))
+    found = kind_of(options).measures(Path(folder))
     return {name: found[name] for name in MEASURES if found.get(name) is not None}
 
 
@@ -100,8 +56,9 @@ def train_network(sweep, network, session, files=None):
     Returns
     -------
     dict
-        status, reason, `measures`, seconds, host; ``ticks``, the steps that were taken here; ``again``, whether another
-        try could help; ``fatal``, whether nothing more can be written; ``files``, where they travel.
+        status, reason, `measures`, seconds, host; ``short``, by how many the steps taken here fall short of all;
+        ``again``, whether another try could help; ``fatal``, whether nothing more can be written; ``files``, where they
+        travel.
     """
     started = time.perf_counter()
     result: dict = {"host": platform.node(), "reason": "", "again": False, "fatal": False, "files": None}
@@ -117,7 +74,7 @@ def train_network(sweep, network, session, files=None):
                 (folder / name).write_bytes(content)
         tick = _Tick(stop, session)
         try:
-            warm({network.options.get("dtype", Settings.dtype)})
+            warm([network.options])
             _train(folder, network.options, tick)
             result["status"] = DONE
         except Stopped:
@@ -131,10 +88,10 @@ def train_network(sweep, network, session, files=None):
         except Exception as error:  # a task may raise anything
             result |= {"status": FAILED, "reason": f"{type(error).__name__}: {error}", "again": True}
         result["reason"] = " ".join(result["reason"].split())
-        result["measures"] = measures(folder)
+        result["measures"] = measures(folder, network.options)
         if not here:
             result["files"] = contents(folder)
-    result["ticks"] = tick.end()
+    result["short"] = kind_of(network.options).steps(network.options) - tick.end()
     result["seconds"] = time.perf_counter() - started
     return result
 
@@ -156,67 +113,48 @@ def sees(sweep, session):
         return False
 
 
-def warm(dtypes):
-    """What a worker does at its start: load what every network needs, before the first is asked for.
+def warm(settings):
+    """What a worker does at its start: load what networks of these options need, before the first is asked for.
 
     Where kernels must be compiled first, one worker of a machine does it, and the others load what it leaves.
     """
-    with limited(1), _in_turn():
-        for dtype in set(dtypes) - _warm:
-            config = ModelConfig(n_hidden=5)
-            Trainer(config, init_params(config, 0, dtype), threads=1).compile(2, 1)
-            _warm.add(dtype)
+    new = {(options.get("task", ""), options.get("dtype", "")): options for options in settings}
+    new = {key: options for key, options in new.items() if key not in _warm}
+    if not new:
+        return
+    with limited(1), crew.in_turn():
+        for options in new.values():
+            kind_of(options).warm(options)
+    _warm.update(new)
 
 
-_warm: set[str] = set()
-
-
-@contextlib.contextmanager
-def _in_turn():
-    """The first process in here is alone until it is out; then all others are in at once. Where locks work."""
-    handle = os.open(Path(__file__).parent, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                fcntl.flock(handle, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(handle)
+_warm: set = set()
 
 
 def _train(folder, options, tick):
-    """`run` or `resume`, on one thread unless told otherwise, and nothing printed."""
-    settings, network = split(options)
-    begun = (folder / CHECKPOINT).exists() or (folder / PREVIOUS).exists()
-    end = time.monotonic() + BUSY
-    with limited(settings.threads or 1):
+    """Train, or go on, on one thread unless told otherwise."""
+    kind, end = kind_of(options), time.monotonic() + BUSY
+    with limited(options.get("threads") or 1):
         while True:
             try:
-                if begun:
-                    resume(folder, False, _silent, tick)
-                else:
-                    run(settings, folder, False, _silent, tick, **network)
-                return
+                return kind.train(folder, options, tick)
             except RunError as error:
                 if "another process" in str(error) and time.monotonic() < end:
                     time.sleep(0.2)  # one that was killed is on its way out
-                elif begun and ("cannot go on" in str(error) or "holds no run" in str(error)):
-                    _remove(folder)  # power failed while it was written: the same run from its first step
-                    begun = False
+                elif any(said in str(error) for said in kind.LOST) and _remove(folder, kind.FILES):
+                    pass  # power failed while it was written: the same run from its first step
                 else:
                     raise
 
 
-def _remove(folder):
-    for name in _NAMES:
+def _remove(folder, names):
+    """Were there any of these files?"""
+    found = False
+    for name in names:
         with contextlib.suppress(OSError):
             os.unlink(folder / name)
-
-
-def _silent(_):
-    pass
+            found = True
+    return found
 
 
 class _Tick:

@@ -10,8 +10,8 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from ..runs.signals import Stopped
 from ..trainer import RunError
-from .signals import Stopped
 
 TOPIC = "eirnn-np"  # of the events by which workers tell their steps
 TELL = 2.0  # s between two of them

@@ -18,15 +18,15 @@ from pathlib import Path
 
 from ..checks import check_integer, check_path
 from ..files import inner_folder, read_text, unsynced, write_file, write_json
+from ..runs.crew import AHEAD, Crew, carry_out, cores
+from ..runs.folder import environment, locked, next_run_folder, remove_leftovers
+from ..runs.lines import terminal, unstoppable
+from ..runs.settings import Settings
+from ..runs.signals import Signals, Stopped
 from ..trainer import RunError
 from . import network as one
 from .cluster import Cluster
-from .crew import AHEAD, Crew, carry_out
-from .folder import environment, locked, next_run_folder, remove_leftovers
-from .lines import terminal, unstoppable
-from .plan import Plan, parse_seeds
-from .settings import Settings
-from .signals import Signals, Stopped
+from .plan import Plan, kind_of, parse_seeds
 from .table import RESULTS, Table, read_sweep, succeeded
 
 FLUSH = 5.0  # s between two writes of results.csv
@@ -45,8 +45,9 @@ def sweep(
 
     Parameters
     ----------
-    settings : Settings or Plan, optional
-        What all networks share, but for what the grid says; the tutorial's by default. A Plan says seeds and grid too.
+    settings : Settings, dict or Plan, optional
+        What all networks share, but for what the grid says; the tutorial's by default. A dict has options by name, such
+        as ``{"task": "song2016/rdm_dense", "omega": 2}`` of a network of the paper. A Plan says seeds and grid too.
     out : path, optional
         Folder of the sweep: new, or empty. By default the next free sweeps/sweep-NNN.
     seeds : iterable of int or str, optional
@@ -54,8 +55,7 @@ def sweep(
     grid : {str: list}, optional
         Values of fields of Settings or ModelConfig: a network is trained for every combination.
     executor : concurrent.futures.Executor, dask Client, or what has their ``submit``, optional
-        Who trains. By default processes of this machine, which are spawned: a script then needs the usual
-        ``if __name__ == "__main__":``.
+        Who trains; by default processes of this machine.
     workers : int, optional
         How many processes, where there is no executor; a core each by default.
     retries : int
@@ -95,10 +95,13 @@ def sweep(
 
 
 def _plan(settings, seeds, grid, network):
-    default = asdict(Settings())
-    base = {name: value for name, value in asdict(settings).items()
-            if value != default[name] and name != "seed" and name not in grid}  # fmt: skip
-    seeds = [settings.seed] if seeds is None else parse_seeds(seeds) if isinstance(seeds, str) else list(seeds)
+    if isinstance(settings, dict):
+        base, seed = {name: value for name, value in settings.items() if name != "seed"}, settings.get("seed", 0)
+    else:
+        default, seed = asdict(Settings()), settings.seed
+        base = {name: value for name, value in asdict(settings).items()
+                if value != default[name] and name != "seed" and name not in grid}  # fmt: skip
+    seeds = [seed] if seeds is None else parse_seeds(seeds) if isinstance(seeds, str) else list(seeds)
     return Plan({**base, **network}, {name: list(values) for name, values in grid.items()}, seeds)
 
 
@@ -206,12 +209,11 @@ def _crew(executor, workers, plan):
         raise ValueError("workers cannot be given with an executor, which has its own")
     if executor is None:
         threads = max([options.get("threads") or 1 for _, options in plan.settings()])
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        n = max(1, cores // threads) if workers is None else check_integer("workers", workers, 1, MOST_WORKERS)
+        n = max(1, cores() // threads) if workers is None else check_integer("workers", workers, 1, MOST_WORKERS)
         n = min(n, len(plan))
-        dtypes = sorted({options.get("dtype", Settings.dtype) for _, options in plan.settings()})
+        kinds = {(options.get("task", ""), options.get("dtype", "")): options for _, options in plan.settings()}
         try:
-            crew = Crew(n, threads, one.warm, (dtypes,))
+            crew = Crew(n, threads, one.warm, (list(kinds.values()),))
         except (OSError, ImportError) as error:  # no semaphores: /dev/shm is read-only, or full
             raise RunError(
                 f"no worker processes can be started here ({getattr(error, 'strerror', None) or error}; do they have "
@@ -291,15 +293,17 @@ class _Sweep:
             self.unfinished += 1
             return
         if result is None:
+            short = kind_of(network.options).steps(network.options)
+            found = one.measures(self.folder / "runs" / network.name, network.options)
             result = {"status": one.FAILED, "reason": _why(outcome.error), "seconds": float("nan"), "host": "",
-                      "measures": one.measures(self.folder / "runs" / network.name), "ticks": 0}  # fmt: skip
+                      "measures": found, "short": short}  # fmt: skip
         if result.get("fatal"):
             self.fatal = self.fatal or result["reason"]
         self.table.add(network, result, outcome.attempts)
         self.failed += result["status"] == one.FAILED
         self.diverged += result["status"] == one.DIVERGED
         self.count += 1
-        self._short += one.split(network.options)[0].steps - result["ticks"]
+        self._short += result["short"]
         with self.bar.external_write_mode():
             self.report(f"{self.count:,}/{len(self.plan):,} {network.name}: {_line(result)}")
 
@@ -359,7 +363,7 @@ def _go(folder, plan, total, hands, retries, figures, report, signals):
         raise RunError(f"{going.fatal or 'the executor has cancelled networks'}: {done}; {onwards}")
     going.table.finish()
     if figures:
-        from .sweep_figures import draw_sweep
+        from .pictures import draw_sweep
 
         draw_sweep(folder, plan)
     report(f"{done}{f', {going.failed:,} failed (their reasons are in {RESULTS}; {onwards})' if going.failed else ''}")

@@ -3,7 +3,6 @@
 A `Plan` is checked whole before anything is made of it: a network that could not be trained is refused here.
 """
 
-import dataclasses
 import difflib
 import itertools
 import json
@@ -12,22 +11,18 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import tasks
 from ..checks import check_integer
-from ..config import MASKS, ModelConfig, Penalties
-from .settings import MAX_SEED, Settings, model_config, network_fields
+from ..runs.settings import MAX_SEED
+from . import ordinary, paper
 
 MOST = 10**7  # networks of a sweep
 SPELLED = {"hidden": "n_hidden", "task_kwargs": "env_kwargs"}  # as the options of the command have them
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,60}")
-_OWN = {"n_in", "n_out", *MASKS, "exc_number", "penalties"}  # fields of ModelConfig that a run takes from its task
 
 
-def option_names():
-    """{name: default} of every option that a sweep can set for its networks."""
-    network = {f.name: f.default for f in dataclasses.fields(ModelConfig) if f.name not in _OWN} | {"n_exc": None}
-    network |= {f.name: f.default for f in dataclasses.fields(Penalties)}
-    return network | {f.name: getattr(Settings(), f.name) for f in dataclasses.fields(Settings)}
+def kind_of(options):
+    """The module that trains a network of these options: `ordinary`, or `paper`."""
+    return paper if str(options.get("task", "")).startswith(paper.PREFIX) else ordinary
 
 
 @dataclass(frozen=True)
@@ -55,9 +50,14 @@ class Plan:
     _texts: dict[str, list[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        known = option_names()
+        asked = self.grid.get("task") or [self.base.get("task", "")]
+        kinds = {kind_of({"task": task}) for task in asked}
+        if len(kinds) > 1:
+            raise ValueError(f"tasks of the paper ({paper.PREFIX}...) and others are two sweeps, found {list(asked)}")
+        kind = kinds.pop()
+        known = kind.option_names()
         for name in (*self.base, *self.grid):
-            check_option(name, known)
+            check_option(name, known, kind.NAME)
         if "seed" in self.base or "seed" in self.grid:
             raise ValueError("the seeds of a sweep are given by seeds, such as 0:20")
         if twice := sorted(set(self.base) & set(self.grid)):
@@ -91,23 +91,16 @@ class Plan:
 
         Returns the steps of all networks together.
         """
-        steps, tasks_seen = 0, set()
+        steps = 0
+        seen: set = set()
         for cheap in (True, False):  # what is wrong with a number is said before neurogym is imported for a task
             for name, options in self.settings():
                 try:
-                    settings, network = split(options)
                     if cheap:
-                        ModelConfig(n_in=1, n_out=2, **network_fields(network))
-                        steps += settings.steps
-                        continue
-                    key = settings.task, repr(settings.env_kwargs), network.get("dt")
-                    if key not in tasks_seen:
-                        tasks_seen.add(key)
-                        _, settings = model_config(settings, **network)
-                        tasks.check_sound(settings.task, settings.env_kwargs)
-                except TypeError as error:
-                    raise ValueError(f"{error}{f' (in {name})' if name else ''}") from None
-                except ValueError as error:
+                        steps += kind_of(options).steps(options)
+                    else:
+                        kind_of(options).check_task(options, seen)
+                except (TypeError, ValueError) as error:
                     raise ValueError(f"{error}{f' (in {name})' if name else ''}") from None
         return steps * len(self.seeds)
 
@@ -120,19 +113,12 @@ class Plan:
         return cls(d["base"], d["grid"], parse_seeds(d["seeds"]))
 
 
-def split(options):
-    """(Settings, {field of ModelConfig: value}) of the options of one network."""
-    own = {f.name for f in dataclasses.fields(Settings)}
-    settings = Settings(**{name: value for name, value in options.items() if name in own})
-    return settings, {name: value for name, value in options.items() if name not in own}
-
-
-def check_option(name, known):
+def check_option(name, known, what="a run"):
     """ValueError for an option that no run has, with those that it could have meant."""
     if name not in known:
         near = difflib.get_close_matches(str(name), [*known, *SPELLED], 3, 0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else f": a run has {', '.join(sorted(known))}"
-        raise ValueError(f"unknown setting {name!r}{hint}")
+        hint = f"; did you mean {' or '.join(near)}?" if near else f": {what} has {', '.join(sorted(known))}"
+        raise ValueError(f"unknown setting {name!r}{' of ' * (what != 'a run')}{what * (what != 'a run')}{hint}")
 
 
 def _typed(value, default):
