@@ -26,6 +26,7 @@ BASIS = common.Basis(SMALL, batch_size=2, seq_len=30)
 @pytest.fixture
 def small(monkeypatch):
     """The studies on a small network, in a few trials."""
+    monkeypatch.setattr(common, "cores", lambda: 1)  # another process knows nothing of these patches
     monkeypatch.setattr(common, "basis_of", lambda run: BASIS)
     monkeypatch.setattr(common, "TRIALS", 20)
     monkeypatch.setattr(gradient_flow, "TRIALS", 4)
@@ -63,6 +64,14 @@ def test_a_study_gives_the_same_numbers_twice_and_reads_a_run(small, short_run, 
     found = np.array(numbers["eigenvalues"][1][0])
     expected = np.linalg.eigvals(weights)
     assert np.abs(found[0] + 1j * found[1]).max() == pytest.approx(np.abs(expected).max(), rel=1e-4)
+
+
+def test_a_study_on_two_cores_gives_the_same_numbers(monkeypatch):
+    monkeypatch.setattr(common, "basis_of", lambda run: BASIS)
+    one, two = (study.measure("constraints", seeds=1, steps=12, workers=n) for n in (1, 2))
+    assert one == two
+    with pytest.raises(ValueError, match="workers must be an integer from 1"):
+        study.measure("constraints", workers=0)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ def add_arguments(parser):
     parser.add_argument(
         "--steps", type=int, metavar="N", help="training steps of each network (default: the study's own)"
     )
+    parser.add_argument("--workers", type=int, metavar="N",
+                        help="processes (default: a core each); the numbers do not depend on it")  # fmt: skip
     parser.add_argument("--out", metavar="DIR", help="(default: the next free studies/NAME-NNN)")
     parser.add_argument("--json", action="store_true", help="print what numbers.json holds, and nothing else")
 
@@ -22,7 +24,8 @@ def add_arguments(parser):
 def run(arguments):
     from .. import study
 
-    numbers, paths = study.carry_out(arguments.name, arguments.run, arguments.seeds, arguments.steps, arguments.out)
+    numbers, paths = study.carry_out(arguments.name, arguments.run, arguments.seeds, arguments.steps, arguments.out,
+                                     arguments.workers)  # fmt: skip
     if arguments.json:
         return print_json(numbers)
     say(study.table(numbers))

@@ -6,8 +6,9 @@
     numbers = study.measure("truncation", seeds=3)
 
 Nothing else of the package needs this; matplotlib and the rest are imported on use. A study module has ``STEPS``, its
-training steps by default (None: it trains nothing), ``measure(basis, seeds, steps, bar)``, ``draw(numbers)`` and
-``tables(numbers)``, a list of (head, rows) whose cells are text: for the terminal and for docs/study.md.
+training steps by default (None: it trains nothing), ``measure(basis, seeds, steps, work)``, ``draw(numbers)`` and
+``tables(numbers)``, a list of (head, rows) whose cells are text: for the terminal and for docs/study.md. `common.Work`
+carries its parts out, on all cores.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ STUDIES = {
 }
 
 
-def measure(name, run=None, seeds=None, steps=None):
+def measure(name, run=None, seeds=None, steps=None, workers=None):
     """Carry out a study; returns its numbers as plain values.
 
     Networks are trained in float32, whatever the dtype of a run, except where the study compares dtypes; gradients
@@ -49,6 +50,9 @@ def measure(name, run=None, seeds=None, steps=None):
     steps : int, optional
         Training steps of each network; the study has its own default. Not for "gradient-flow" of a run nor for
         "rtrl", which train nothing.
+    workers : int, optional
+        Processes that train side by side, one thread each; by default a core each. The numbers do not depend on it.
+        "rtrl", which measures time, works alone.
 
     Raises
     ------
@@ -57,15 +61,15 @@ def measure(name, run=None, seeds=None, steps=None):
     RunError
         The run cannot be read, or a network diverged of which nothing is left to look at.
     """
-    return _measured(*_checked(name, run, seeds, steps))
+    return _measured(workers, *_checked(name, run, seeds, steps))
 
 
-def carry_out(name, run=None, seeds=None, steps=None, out=None):
+def carry_out(name, run=None, seeds=None, steps=None, out=None, workers=None):
     """`measure` and `write`; the folder is made before the work begins, so that no result is without a place.
 
     Parameters
     ----------
-    name, run, seeds, steps
+    name, run, seeds, steps, workers
         As for `measure`.
     out : path, optional
         A folder that is empty or not there; by default the next free studies/NAME-NNN.
@@ -86,7 +90,7 @@ def carry_out(name, run=None, seeds=None, steps=None, out=None):
     checked = _checked(name, run, seeds, steps)
     folder = _new_folder(name, out)
     try:
-        numbers = _measured(*checked)
+        numbers = _measured(workers, *checked)
     except BaseException:  # nothing was written: leave no empty folder
         with contextlib.suppress(OSError):
             folder.rmdir()
@@ -110,12 +114,12 @@ def _checked(name, run, seeds, steps):
     return name, basis_of(run), seeds, steps
 
 
-def _measured(name, basis, seeds, steps):
+def _measured(workers, name, basis, seeds, steps):
     from . import common
 
     about = {"study": name, "seeds": seeds, "steps": steps, "network": basis.config.to_dict(), "task": basis.task}
-    with common.progress() as bar:
-        return common.plain({**about, **_module(name).measure(basis, common.seeds(seeds), steps, bar)})
+    with common.Work(workers) as work:
+        return common.plain({**about, **_module(name).measure(basis, common.seeds(seeds), steps, work)})
 
 
 def _new_folder(name, out):

@@ -4,6 +4,7 @@ A study trains variants of one network. A `Variant` says what each is, `outcome`
 `collect` makes arrays (variant, seed, ...) of it. Comparisons of two variants are paired over seeds (`paired`).
 """
 
+import contextlib
 import math
 import sys
 from dataclasses import dataclass
@@ -13,11 +14,14 @@ import numpy as np
 
 from .. import tasks
 from ..algorithms import GradientTrainer
+from ..checks import check_integer
 from ..config import ModelConfig, sign_mask
 from ..evaluation import evaluate
 from ..model import loss_and_grads, recurrent_noise
 from ..params import Params, init_params
 from ..runs import read_run
+from ..runs.crew import Together, cores, tick
+from ..runs.lines import terminal
 from ..trainer import RunError, Trainer, train
 
 TRIALS = 2000  # of each evaluation
@@ -252,17 +256,68 @@ def set_top(ax, curves):
         ax.set_ylim(None, 1.5 * curves[np.isfinite(curves)].max())
 
 
-def progress():
-    """A progress bar on a terminal, nothing elsewhere."""
-    from tqdm import tqdm
+class Work:
+    """Where the parts of a study are carried out: on all cores, or here; and its progress bar, on a terminal.
 
-    return tqdm(disable=not sys.stderr.isatty(), leave=False, file=sys.stderr)
+    A context manager. `workers` processes of one thread each; with one, all is done in this process. What a part gives
+    does not depend on it.
+    """
+
+    def __init__(self, workers=None):
+        from tqdm import tqdm
+
+        self.workers = cores() if workers is None else check_integer("workers", workers, 1, 4096)
+        self._bar = tqdm(disable=not terminal(), leave=False, file=sys.stderr)
+        self._crew: Together | None = None
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self):
+        self._open.enter_context(self._bar)
+        return self
+
+    def __exit__(self, *raised):
+        return self._open.__exit__(*raised)
+
+    def stage(self, name, total):
+        """Begin a part of the study: what is done, and how many units of it there are."""
+        self._bar.reset(total)
+        self._bar.set_description(name)
+
+    def update(self, n=1):
+        """So many units more."""
+        self._bar.update(n)
+
+    def map(self, function, jobs):
+        """``function(*job, bar)`` for every job, as a list in their order; ``bar.update(n)`` counts units.
+
+        The function is one of a module, and it and its arguments pickle.
+        """
+        jobs = list(jobs)
+        if self.workers == 1 or len(jobs) < 2:
+            return [function(*job, self) for job in jobs]
+        if self._crew is None:
+            self._crew = self._open.enter_context(Together(self.workers))
+        before, found = self._bar.n, {}
+
+        def beat(steps):
+            self._bar.n = before + steps
+            self._bar.refresh()
+
+        for outcome in self._crew.each(_part, ((k, function, job) for k, job in enumerate(jobs)), beat):
+            if outcome.error is not None:
+                raise outcome.error
+            found[outcome.job[0]] = outcome.value
+        return [found[k] for k in range(len(jobs))]
 
 
-def stage(bar, name, total):
-    """Begin a part of a study on its progress bar: what is done, and how many units of it there are."""
-    bar.reset(total)
-    bar.set_description(name)
+class _Ticks:
+    """The progress bar of a worker."""
+
+    update = staticmethod(tick)
+
+
+def _part(_, function, job):
+    return function(*job, _Ticks)
 
 
 def plain(value):

@@ -43,7 +43,7 @@ def variants(basis, seed):
     ]
 
 
-def measure(basis, seeds, steps, bar):
+def measure(basis, seeds, steps, work):
     """Learning curves, and performance with the recurrent noise on and off.
 
     Returns
@@ -53,16 +53,23 @@ def measure(basis, seeds, steps, bar):
         ``loss``, ``accuracy`` and ``accuracy_quiet``, without recurrent noise, (A, seed).
     """
     of_all = variants(basis, 0)
-    common.stage(bar, "training", len(seeds) * steps * len(of_all))
+    work.stage("training", len(seeds) * steps * len(of_all))
+    found = iter(work.map(_one, [(basis, seed, a, steps) for seed in seeds for a in range(len(of_all))]))
     rows: dict = {variant.key: [] for variant in of_all}
-    for seed in seeds:
-        for variant in variants(basis, seed):
-            losses, _ = common.train_network(basis, variant, seed, steps, bar)
-            quiet = common.accuracy(basis, dataclasses.replace(variant.config, sigma_rec=0.0), variant.params, seed)
-            variant.config = dataclasses.replace(variant.config, sigma_rec=basis.config.sigma_rec)
-            rows[variant.key].append(common.outcome(basis, variant, losses, seed, accuracy_quiet=quiet))
+    for _ in seeds:
+        for row in rows.values():
+            row.append(next(found))
     return {"keys": list(rows), "names": [variant.label for variant in of_all],
             "trained": [_trained(variant) for variant in of_all], **common.collect(rows)}  # fmt: skip
+
+
+def _one(basis, seed, a, steps, bar):
+    """The a-th network of a seed."""
+    variant = variants(basis, seed)[a]
+    losses, _ = common.train_network(basis, variant, seed, steps, bar)
+    quiet = common.accuracy(basis, dataclasses.replace(variant.config, sigma_rec=0.0), variant.params, seed)
+    variant.config = dataclasses.replace(variant.config, sigma_rec=basis.config.sigma_rec)
+    return common.outcome(basis, variant, losses, seed, accuracy_quiet=quiet)
 
 
 def _trained(variant):

@@ -7,7 +7,6 @@ import numpy as np
 
 from .. import analysis, tasks
 from ..dynamics import Field, fixed_points
-from ..params import init_params
 from ..trainer import RunError
 from . import common
 from .common import COLOURS
@@ -27,7 +26,7 @@ def conditions(basis, seed):
     return found
 
 
-def measure(basis, seeds, steps, bar):
+def measure(basis, seeds, steps, work):
     """Fixed points of each network under each input.
 
     Returns
@@ -42,41 +41,53 @@ def measure(basis, seeds, steps, bar):
     """
     kept: dict = {key: [] for key in ("points", "stable", "slowest", "choice")}
     each: dict = {key: [] for key in ("accuracy", "line", "order", "agree", "eigenvalues")}
-    picture = None
-    common.stage(bar, "training", (steps or 0) * len(seeds))
-    networks = [(basis.params.astype("float64"), basis.seed)] if steps is None else []
-    for seed in seeds if steps is not None else ():
-        variant = common.Variant("bptt", "BPTT", basis.config, init_params(basis.config, seed))
-        common.train_network(basis, variant, seed, steps, bar)
-        networks.append((variant.params.astype("float64"), seed))
+    if steps is None:
+        networks = [(basis.params.astype("float64"), basis.seed)]
+    else:
+        work.stage("training", steps * len(seeds))
+        networks = work.map(_trained, [(basis, seed, steps) for seed in seeds])
     networks = [(params, seed) for params, seed in networks if np.isfinite(params.flat).all()]
     if not networks:
         raise RunError("no network is left to look at: all diverged")
     inputs = conditions(basis, networks[0][1])
     names, numbers = list(inputs), [name for name in inputs if isinstance(name, float)]
-    common.stage(bar, "fixed points", len(networks) * len(inputs))
-    for params, seed in networks:
-        found = {}
-        for name, u in inputs.items():
-            found[name] = fixed_points(basis.config, params, u, n_starts=STARTS, seed=seed % 2**32)
-            bar.update()
-        for key, value in (("points", lambda f: len(f)), ("stable", lambda f: int(f.stable.sum())),
-                           ("slowest", lambda f: float(f.time_constants[0, 0]) if f.stable.any() else np.inf),
-                           ("choice", lambda f: int(f.outputs[0].argmax()) if f.stable.any() else -1)):  # fmt: skip
-            kept[key].append([value(found[name]) for name in names])
-        each["accuracy"].append(common.accuracy(basis, basis.config, params, seed))
-        regions = [f.regions for f in found.values() if f.regions is not None]
-        each["agree"].append(float(all(r.n_only_search == r.n_only_regions == 0 for r in regions)))
-        line, order = _line(found, numbers)
-        each["line"].append(line)
-        each["order"].append(order)
-        middle = found[min(numbers, key=abs) if numbers else names[0]]
-        values = middle.eigenvalues[0] if len(middle) else np.zeros(basis.config.n_hidden)
-        each["eigenvalues"].append(np.stack([values.real, values.imag]))
-        picture = picture or _picture(basis.config, params, inputs, found, numbers)
+    work.stage("fixed points", len(networks) * len(inputs))
+    looks = work.map(_look, [(basis, *network, inputs, numbers, k == 0) for k, network in enumerate(networks)])
+    for here in looks:
+        for values in (kept, each):
+            for key in values:
+                values[key].append(here[key])
     table = {key: np.array(values, float).T for key, values in kept.items()}
     return {"conditions": [str(name) for name in names], "coherences": numbers, **table,
-            **{key: np.array(values) for key, values in each.items()}, "picture": picture}  # fmt: skip
+            **{key: np.array(values) for key, values in each.items()}, "picture": looks[0]["picture"]}  # fmt: skip
+
+
+def _trained(basis, seed, steps, bar):
+    """(parameters, seed) of one network."""
+    variant = common.bptt(basis, seed)
+    common.train_network(basis, variant, seed, steps, bar)
+    return variant.params.astype("float64"), seed
+
+
+def _look(basis, params, seed, inputs, numbers, drawn, bar):
+    """What `measure` keeps of one network; its picture, if it is to be drawn."""
+    found = {}
+    for name, u in inputs.items():
+        found[name] = fixed_points(basis.config, params, u, n_starts=STARTS, seed=seed % 2**32)
+        bar.update()
+    here: dict = {}
+    for key, value in (("points", lambda f: len(f)), ("stable", lambda f: int(f.stable.sum())),
+                       ("slowest", lambda f: float(f.time_constants[0, 0]) if f.stable.any() else np.inf),
+                       ("choice", lambda f: int(f.outputs[0].argmax()) if f.stable.any() else -1)):  # fmt: skip
+        here[key] = [value(each) for each in found.values()]
+    here["accuracy"] = common.accuracy(basis, basis.config, params, seed)
+    regions = [f.regions for f in found.values() if f.regions is not None]
+    here["agree"] = float(all(r.n_only_search == r.n_only_regions == 0 for r in regions))
+    here["line"], here["order"] = _line(found, numbers)
+    middle = found[min(numbers, key=abs) if numbers else next(iter(inputs))]
+    values = middle.eigenvalues[0] if len(middle) else np.zeros(basis.config.n_hidden)
+    here["eigenvalues"] = np.stack([values.real, values.imag])
+    return here | {"picture": _picture(basis.config, params, inputs, found, numbers) if drawn else None}
 
 
 def _line(found, numbers):

@@ -127,19 +127,20 @@ def expected_product(config, v):
     return float(v @ rest.sum(axis=1))  # (J6)
 
 
-def untrained_spectra(config, bar):
+def untrained_spectra(config, work):
     """`spectrum` of starting weights over many seeds, as they are and with self-connections: {key: (2, seed, ...)}."""
     seeds = common.seeds(int(np.clip(SEEDS_UNTRAINED * (100 / config.n_hidden) ** 3, 10, SEEDS_UNTRAINED)))
-    common.stage(bar, "untrained spectra", len(seeds))
-    rows: list[list] = [[], []]
-    for seed in seeds:
-        params = init_params(config, seed, "float64")
-        for each, network in zip(rows, (config, common.self_connected(config))):
-            found = spectrum(network, params)
-            del found["eigenvalues"]  # 50 times as many numbers as all the rest
-            each.append(found)
-        bar.update()
-    return common.collect(rows)
+    work.stage("untrained spectra", len(seeds))
+    return common.collect(zip(*work.map(_untrained, [(config, seed) for seed in seeds])))
+
+
+def _untrained(config, seed, bar):
+    params, rows = init_params(config, seed, "float64"), []
+    for network in (config, common.self_connected(config)):
+        rows.append(spectrum(network, params))
+        del rows[-1]["eigenvalues"]  # 50 times as many numbers as all the rest
+    bar.update()
+    return rows
 
 
 def scaled(config, params, alpha, radius):
@@ -150,7 +151,7 @@ def scaled(config, params, alpha, radius):
     return config, params
 
 
-def measure(basis, seeds, steps, bar):
+def measure(basis, seeds, steps, work):
     """Train, and look at the gradient before, during and after; then at starting weights with other alpha and radius.
 
     A run's basis stands for one seed: its own start and its trained weights.
@@ -171,24 +172,30 @@ def measure(basis, seeds, steps, bar):
         networks = [[init_params(basis.config, basis.seed, "float64"), basis.params.astype("float64")]]
     else:
         snapshots = sorted({0, steps // 10, steps})
-        common.stage(bar, "training", len(seeds) * steps)
-        networks = []
-        for seed in seeds:
-            _, kept = common.train_network(basis, common.bptt(basis, seed), seed, steps, bar, snapshots)
-            networks.append(list(kept.values()))
+        work.stage("training", len(seeds) * steps)
+        networks = work.map(_trained, [(basis, seed, steps, snapshots) for seed in seeds])
     for seed, at in zip(seeds, networks):
         if not np.isfinite(at[-1].flat).all():
             raise RunError(f"the network of seed {seed} diverged at lr {basis.lr:g}: there is no gradient to look at")
-    common.stage(bar, "gradients and spectra", len(seeds) * len(snapshots))
-    rows: list[list] = [[] for _ in snapshots]
-    for seed, at in zip(seeds, networks):
-        trials = last_step_trials(basis, seed)
-        for each, params in zip(rows, at):
-            each.append(_look(basis.config, params, seed, *trials))
-            bar.update()
+    work.stage("gradients and spectra", len(seeds) * len(snapshots))
+    rows = zip(*work.map(_looks, [(basis, seed, at) for seed, at in zip(seeds, networks)]))
     return {"seeds": len(seeds), "snapshots": snapshots, **common.collect(rows),
-            "untrained": untrained_spectra(basis.config, bar), "alphas": ALPHAS, "radii": RADII,
-            **_other_networks(basis, seeds, bar), "dt": basis.config.dt}  # fmt: skip
+            "untrained": untrained_spectra(basis.config, work), "alphas": ALPHAS, "radii": RADII,
+            **_other_networks(basis, seeds, work), "dt": basis.config.dt}  # fmt: skip
+
+
+def _trained(basis, seed, steps, snapshots, bar):
+    """The parameters of one network at each snapshot."""
+    return list(common.train_network(basis, common.bptt(basis, seed), seed, steps, bar, snapshots)[1].values())
+
+
+def _looks(basis, seed, at, bar):
+    """`_look` at the parameters `at` each snapshot."""
+    trials, rows = last_step_trials(basis, seed), []
+    for params in at:
+        rows.append(_look(basis.config, params, seed, *trials))
+        bar.update()
+    return rows
 
 
 def _look(config, params, seed, inputs, labels, weights):
@@ -203,24 +210,29 @@ def _look(config, params, seed, inputs, labels, weights):
     }  # fmt: skip
 
 
-def _other_networks(basis, seeds, bar):
+def _other_networks(basis, seeds, work):
     """Starting weights with each alpha and spectral radius."""
-    common.stage(bar, "other alphas and radii", len(seeds) * len(ALPHAS) * len(RADII))
-    factors, actives = np.zeros((2, len(ALPHAS), len(RADII), len(seeds)))
-    curves: list[list] = [[] for _ in ALPHAS]
-    for i, seed in enumerate(seeds):
-        start = init_params(basis.config, seed, "float64")
-        inputs, labels, weights = last_step_trials(basis, seed)
-        for (a, alpha), (r, radius) in itertools.product(enumerate(ALPHAS), enumerate(RADII)):
-            config, params = scaled(basis.config, start, alpha, radius)
-            noise = common.probe_noise(config, seed, *labels.shape)
-            x, dx = state_gradients(config, params, inputs, labels, noise, weights, undecided=True)
-            norms = norms_by_lag(dx)
-            factors[a, r, i], actives[a, r, i] = factor_per_step(norms), (x > 0).mean()
-            if radius == 1.0:
-                curves[a].append(norms)
-            bar.update()
-    return {"factors": factors, "actives": actives, "norms_alpha": curves}
+    work.stage("other alphas and radii", len(seeds) * len(ALPHAS) * len(RADII))
+    factors, actives, curves = zip(*work.map(_others, [(basis, seed) for seed in seeds]))
+    return {"factors": np.stack(factors, axis=-1), "actives": np.stack(actives, axis=-1),
+            "norms_alpha": [list(each) for each in zip(*curves)]}  # fmt: skip
+
+
+def _others(basis, seed, bar):
+    """Of one seed: factors and active shares (alpha, radius), and the norms (alpha, T) at radius 1."""
+    start, (factors, actives) = init_params(basis.config, seed, "float64"), np.zeros((2, len(ALPHAS), len(RADII)))
+    inputs, labels, weights = last_step_trials(basis, seed)
+    curves = []
+    for (a, alpha), (r, radius) in itertools.product(enumerate(ALPHAS), enumerate(RADII)):
+        config, params = scaled(basis.config, start, alpha, radius)
+        noise = common.probe_noise(config, seed, *labels.shape)
+        x, dx = state_gradients(config, params, inputs, labels, noise, weights, undecided=True)
+        norms = norms_by_lag(dx)
+        factors[a, r], actives[a, r] = factor_per_step(norms), (x > 0).mean()
+        if radius == 1.0:
+            curves.append(norms)
+        bar.update()
+    return factors, actives, curves
 
 
 def draw(numbers):

@@ -37,7 +37,7 @@ def variants(basis, seed):
     ]
 
 
-def measure(basis, seeds, steps, bar):
+def measure(basis, seeds, steps, work):
     """Learning curves of each rule at several learning rates, and the angle of its gradient to BPTT's.
 
     BPTT is trained for every seed; the rules, which are slow, for the first `common.SEEDS_COSTLY`.
@@ -55,35 +55,48 @@ def measure(basis, seeds, steps, bar):
     """
     at = sorted({steps * p // POINTS for p in range(POINTS + 1)})
     untrained = common.seeds(SEEDS_UNTRAINED)
-    common.stage(bar, "untrained networks", len(untrained))
-    starts = []
-    for seed in untrained:
-        starts.append(_angles(basis, init_params(basis.config, seed, "float64"), seed, list(basis.probe(seed, 2))))
-        bar.update()
+    work.stage("untrained networks", len(untrained))
+    starts = work.map(_untrained, [(basis, seed) for seed in untrained])
 
     costly = seeds[: common.SEEDS_COSTLY]
     of_all = variants(basis, 0)
-    common.stage(bar, "training", steps * (len(seeds) + len(costly) * (len(of_all) - 1)))
+    work.stage("training", steps * (len(seeds) + len(costly) * (len(of_all) - 1)))
+    jobs = [(basis, seed, a, steps, at, seed in costly) for seed in seeds
+            for a in range(len(of_all) if seed in costly else 1)]  # fmt: skip
     on_bptt = []
     rows: list[list] = [[] for _ in of_all]
-    for seed in seeds:
-        probes = list(basis.probe(seed, 2))
-        feedback = algorithms.random_feedback(basis.config, seed)[:, : basis.config.n_exc].ravel()
-        for each, variant in zip(rows, variants(basis, seed) if seed in costly else [common.bptt(basis, seed)]):
-            losses, kept = common.train_network(basis, variant, seed, steps, bar, at)
-            if variant.gradient is None:
-                on_bptt.append([_angles(basis, kept[step], seed, probes) for step in at])
-            if seed in costly:
-                each.append(common.outcome(
-                    basis, variant, losses, seed,
-                    angle_own=[_angle(basis.config, kept[step], variant.gradient, probes) for step in at],
-                    angle_read_out=[common.angle(kept[step].w_out.ravel(), feedback) for step in at],
-                    max_real=[_largest_real(effective_weights(basis.config, kept[step])) for step in at],
-                ))  # fmt: skip
+    for (_, _, a, *_), (row, angles) in zip(jobs, work.map(_one, jobs)):
+        if angles is not None:
+            on_bptt.append(angles)
+        if row is not None:
+            rows[a].append(row)
     return {"keys": [v.key for v in of_all], "rules": [v.label for v in of_all],
             "lr": [basis.lr if v.optimiser is None else v.optimiser.lr for v in of_all],
             "seeds_costly": len(costly), **common.collect(rows), "at": at,
             "angle_bptt": np.transpose(on_bptt, (2, 0, 1)), "untrained": np.transpose(starts)}  # fmt: skip
+
+
+def _untrained(basis, seed, bar):
+    found = _angles(basis, init_params(basis.config, seed, "float64"), seed, list(basis.probe(seed, 2)))
+    bar.update()
+    return found
+
+
+def _one(basis, seed, a, steps, at, kept_of_all, bar):
+    """Train the a-th network of a seed: (what is kept of it, or None; with BPTT the angles of all rules, or None)."""
+    variant, probes, config = variants(basis, seed)[a], list(basis.probe(seed, 2)), basis.config
+    losses, kept = common.train_network(basis, variant, seed, steps, bar, at)
+    angles = None if variant.gradient else [_angles(basis, kept[step], seed, probes) for step in at]
+    if not kept_of_all:
+        return None, angles
+    feedback = algorithms.random_feedback(config, seed)[:, : config.n_exc].ravel()
+    row = common.outcome(
+        basis, variant, losses, seed,
+        angle_own=[_angle(config, kept[step], variant.gradient, probes) for step in at],
+        angle_read_out=[common.angle(kept[step].w_out.ravel(), feedback) for step in at],
+        max_real=[_largest_real(effective_weights(config, kept[step])) for step in at],
+    )  # fmt: skip
+    return row, angles
 
 
 def _angles(basis, params, seed, probes):

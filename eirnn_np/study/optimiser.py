@@ -57,7 +57,7 @@ def variants(basis, seed, dtype="float32"):
     ]  # fmt: skip
 
 
-def measure(basis, seeds, steps, bar):
+def measure(basis, seeds, steps, work):
     """Learning curves of every optimiser and rate, of both dtypes, and of one and two biases.
 
     Returns
@@ -73,24 +73,25 @@ def measure(basis, seeds, steps, bar):
     """
     of_all = variants(basis, 0)
     short = min(100, steps)
-    common.stage(bar, "training", len(seeds) * (steps * len(of_all) + 3 * short))
+    work.stage("training", len(seeds) * (steps * len(of_all) + 3 * short))
+    jobs: list = []
+    for seed in seeds:
+        jobs += [(basis, seed, steps, a) for a in range(len(of_all))] + [(basis, seed, short, None)]
+    found = iter(work.map(_one, jobs))
     rows: dict = {variant.key: [] for variant in of_all}
     apart, moved, bias_apart, apart_params = [], [], [], []
     for seed in seeds:
         every, final = {}, {}
-        for variant in variants(basis, seed):
-            losses, _ = common.train_network(basis, variant, seed, steps, bar)
-            sgd = variant.optimiser
-            clipped = sgd.clipped / max(1, sgd.k) if isinstance(sgd, SGD) else 0.0
-            rows[variant.key].append(common.outcome(basis, variant, losses, seed, clipped=clipped))
-            every[variant.key], final[variant.key] = losses, variant.params
+        for variant in of_all:
+            row, every[variant.key], final[variant.key] = next(found)
+            rows[variant.key].append(row)
         with np.errstate(invalid="ignore"):  # inf - inf, where both diverged
             apart.append(np.abs(every[MAIN] - every[DOUBLE]))
         a, b = final[MAIN].flat, final[DOUBLE].flat
         apart_params.append(np.linalg.norm(a - b) / np.linalg.norm(b))
         start = _bias(init_params(basis.config, seed))
         moved.append([np.sqrt(((_bias(final[key]) - start) ** 2).mean()) for key in (MAIN, ONE, TWICE)])
-        bias_apart.append(_bias_apart(basis, seed, short, bar))
+        bias_apart.append(next(found))
     first = np.unique(np.geomspace(1, steps, 100).astype(int)) - 1
     return {
         "keys": list(rows), "names": [variant.label for variant in of_all], **common.collect(rows),
@@ -98,6 +99,17 @@ def measure(basis, seeds, steps, bar):
         "apart_params": apart_params, "bias_moved": np.transpose(moved), "bias_apart": np.transpose(bias_apart),
         "lr": basis.lr,
     }  # fmt: skip
+
+
+def _one(basis, seed, steps, a, bar):
+    """Train the a-th network of a seed: what is kept of it, its losses, its parameters; or `_bias_apart`."""
+    if a is None:
+        return _bias_apart(basis, seed, steps, bar)
+    variant = variants(basis, seed)[a]
+    losses, _ = common.train_network(basis, variant, seed, steps, bar)
+    sgd = variant.optimiser
+    clipped = sgd.clipped / max(1, sgd.k) if isinstance(sgd, SGD) else 0.0
+    return common.outcome(basis, variant, losses, seed, clipped=clipped), losses, variant.params
 
 
 def _bias(params):

@@ -9,7 +9,6 @@ import numpy as np
 from .. import model, reference
 from ..algorithms import equations
 from ..params import init_params
-from . import common
 from .common import COLOURS
 
 STEPS = None  # nothing is trained
@@ -31,7 +30,7 @@ def memory(H, T, B, I, size=8):
     return 2 * size * B * H * H * S, size * (7 * T * B * H + 5 * H * H)
 
 
-def measure(basis, seeds, steps, bar):
+def measure(basis, seeds, steps, work):
     """Seconds and bytes of one gradient by RTRL and by BPTT, both in plain NumPy, float64; and their difference.
 
     Returns
@@ -44,7 +43,7 @@ def measure(basis, seeds, steps, bar):
     config = basis.config
     sizes = [H for H in SIZES if int(config.e_ratio * H) >= 1]
     cases = list(dict.fromkeys([*((H, TIME, BATCH) for H in sizes), *((HIDDEN, T, BATCH) for T in LENGTHS)]))
-    common.stage(bar, "gradients", len(cases) * len(seeds))
+    work.stage("gradients", len(cases) * len(seeds))
     shape = len(cases), 2, len(seeds)
     seconds, peak = np.zeros(shape), np.zeros(shape)
     error, kernel = (np.zeros((len(cases), len(seeds))) for _ in range(2))
@@ -68,7 +67,7 @@ def measure(basis, seeds, steps, bar):
                 np.abs(a - b).max() / max(np.linalg.norm(b), 1e-300)
                 for (_, a), (_, b) in zip(found[0].items(), found[1].items())
             )
-            bar.update()
+            work.update()
     formulas = [(flop(H, T, B, config.n_in), memory(H, T, B, config.n_in)) for H, T, B in cases]
     return {"cases": cases, "seconds": seconds, "bytes": peak, "error": error, "seconds_kernel": kernel,
             "flop": [f for f, _ in formulas], "bytes_predicted": [m for _, m in formulas]}  # fmt: skip

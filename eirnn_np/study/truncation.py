@@ -25,7 +25,7 @@ def variants(basis, seed, lengths):
     ]  # fmt: skip
 
 
-def measure(basis, seeds, steps, bar):
+def measure(basis, seeds, steps, work):
     """Angle and ratio of norms for each length K through training by BPTT, and learning curves by each K.
 
     BPTT is trained for every seed and `LONGER`; truncated BPTT, which is slow, for the first `common.SEEDS_COSTLY`.
@@ -44,32 +44,40 @@ def measure(basis, seeds, steps, bar):
     snapshots = sorted({0, steps // 10, steps, longer})
 
     untrained = common.seeds(SEEDS_UNTRAINED)
-    common.stage(bar, "untrained networks", len(untrained))
-    starts = []
-    for seed in untrained:
-        starts.append(compare(basis, init_params(basis.config, seed, "float64"), seed, lengths))
-        bar.update()
+    work.stage("untrained networks", len(untrained))
+    starts = work.map(_untrained, [(basis, seed, lengths) for seed in untrained])
 
-    common.stage(bar, "training", len(seeds) * longer + len(costly) * steps * len(trained))
-    looks: list = []
-    rows: dict = {}
-    names: dict = {}
+    work.stage("training", len(seeds) * longer + len(costly) * steps * len(trained))
+    jobs: list = []
     for seed in seeds:
-        whole = common.bptt(basis, seed)
-        losses, kept = common.train_network(basis, whole, seed, longer, bar, snapshots)
-        looks.append([compare(basis, kept[step], seed, lengths) for step in snapshots])
-        if seed not in costly:
-            continue
-        ends = []
-        for variant in variants(basis, seed, trained):
-            ends.append((variant, common.train_network(basis, variant, seed, steps, bar)[0]))
-        whole.params = kept[steps].astype("float32")
-        for variant, each in (*ends, (whole, losses[:steps])):
-            names[variant.key] = variant.label
-            rows.setdefault(variant.key, []).append(common.outcome(basis, variant, each, seed))
+        jobs.append((basis, seed, None, longer, steps, snapshots, lengths))
+        jobs += [(basis, seed, k, steps, steps, (), ()) for k in trained if seed in costly]
+    found = work.map(_one, jobs)
+    looks = [look for _, _, look in found if look]
+    names = [f"K = {k}" for k in trained] + ["BPTT"]
+    rows: dict = {name: [] for name in names}
+    for (_, seed, *_), (label, row, _) in zip(jobs, found):
+        if seed in costly:
+            rows[label].append(row)
     return {"lengths": lengths, "snapshots": snapshots, **common.collect(zip(*looks)), "seeds_costly": len(costly),
             "untrained": {key: values[0] for key, values in common.collect([starts]).items()},
-            "names": list(names.values()), **common.collect(rows)}  # fmt: skip
+            "names": names, **common.collect(rows)}  # fmt: skip
+
+
+def _untrained(basis, seed, lengths, bar):
+    found = compare(basis, init_params(basis.config, seed, "float64"), seed, lengths)
+    bar.update()
+    return found
+
+
+def _one(basis, seed, length, steps, end, snapshots, lengths, bar):
+    """(label, what is kept of `end` steps, `compare` at each snapshot) of a network: by BPTT, or truncated."""
+    variant = common.bptt(basis, seed) if length is None else variants(basis, seed, [length])[0]
+    losses, kept = common.train_network(basis, variant, seed, steps, bar, snapshots)
+    if length is None:
+        variant.params = kept[end].astype("float32")
+    look = [compare(basis, kept[step], seed, lengths) for step in snapshots]
+    return variant.label, common.outcome(basis, variant, losses[:end], seed), look
 
 
 def compare(basis, params, seed, lengths, n_batches=4):
