@@ -35,7 +35,7 @@ def test_the_sums_of_a_tile_stay_in_registers():
     sums = ROWS * VECS * 64 // width
     largest = max((loop for _, loop in loops), key=lambda loop: loop.count("fmadd"))
     assert largest.count("fmadd") == sums, "an FMA for each sum and row of b; no other loop has as many"
-    assert "prefetch" in largest
+    assert ("prefetch" in largest) == (VECS > 1)
     assert not re.search(r"mov[au]p.*%[xyz]mm\d+, \d*\(%r[sb]p\)", largest), "a sum is spilled to the stack"
     assert (ROWS, VECS) == TILES[NAME]
 

@@ -45,7 +45,7 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, ahea
     i < rows, at most ROWS; v runs over vecs vectors of 64 bytes, at most VECS: a loop for each shape, so that its tile
     lives in registers. Addresses are counted in elements: c0 + i ldc + v, a0 + i lda + k ska, b0 + k ldb + v. LLVM
     splits the vectors where the machine has narrower ones; the order of the sums, so each bit of the result, stays.
-    With row k of b, a line of what stands `ahead` of it is fetched into the second-level cache.
+    If VECS > 1, a line of what stands `ahead` of row k of b is fetched with it into the second-level cache.
     """
     i64 = types.int64
     sig = types.void(c, i64, i64, a, i64, i64, i64, b, i64, i64, i64, i64, i64, i64)
@@ -84,8 +84,9 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, ahea
             bld.position_at_end(body)
             offset = bld.add(b0, bld.mul(k, ldb))
             w = [bld.load(pointer(b, offset, v), align=size) for v in range(nvec)]
-            line = bld.bitcast(bld.gep(b, [bld.add(offset, ahead)]), byte)
-            bld.call(fetch, [line, int32(0), int32(2), int32(1)])  # to be read, into the second level, as data
+            if VECS > 1:  # a row of b with few sums has no time for it
+                line = bld.bitcast(bld.gep(b, [bld.add(offset, ahead)]), byte)
+                bld.call(fetch, [line, int32(0), int32(2), int32(1)])  # to be read, into the second level, as data
             ka = bld.mul(k, ska)
             splat = [
                 bld.shuffle_vector(bld.insert_element(undef, bld.load(bld.gep(row, [ka])), int32(0)), undef, zeros)
