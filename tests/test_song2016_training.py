@@ -327,6 +327,26 @@ def commanded(tmp_path_factory):
     return out
 
 
+def test_networks_side_by_side_are_those_trained_alone(commanded, tmp_path):
+    """Each in a process of its own, on one thread."""
+    song2016.train("rdm_nodale", song2016.Plan(seed=1, max_trials=40), tmp_path / "a", report=lambda line: None)
+    for name in FILES:
+        assert (tmp_path / "a" / name).read_bytes() == (commanded / "rdm_nodale" / "seed-001" / name).read_bytes(), name
+
+
+def test_a_step_that_is_told_to_stop_leaves_a_checkpoint(whole, tmp_path):
+    def on_step(k, loss):
+        if k == 13:
+            raise ei.runs.Stopped("now")
+
+    how = {"threads": 1, "report": lambda line: None}
+    with pytest.raises(ei.runs.Stopped, match="stopped after 39 trials"):
+        song2016.train(small(check_every=24), plan(), tmp_path / "run", on_step=on_step, **how)
+    song2016.train(small(check_every=24), plan(), tmp_path / "run", **how)
+    for name in FILES:
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes(), name
+
+
 def test_the_command_trains_and_goes_on(commanded, capsys):
     from eirnn_np.cli import main
 
@@ -353,12 +373,12 @@ def test_the_command_trains_and_goes_on(commanded, capsys):
 
 def test_a_run_of_the_paper_is_evaluated_drawn_and_reported(commanded, capsys, monkeypatch):
     from eirnn_np.cli import main
-    from eirnn_np.song2016 import paper
+    from eirnn_np.song2016 import evaluation
 
     run = commanded / "rdm_nodale" / "seed-000"
-    measured = paper.measure
+    measured = evaluation.measure
     monkeypatch.setattr(
-        paper, "measure", lambda task, params, seed, **how: measured(task, params, seed, dt=20.0, repeats=4)
+        evaluation, "measure", lambda task, params, seed, **how: measured(task, params, seed, dt=20.0, repeats=4)
     )
     assert main(["evaluate", str(run), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["task"] == "rdm_nodale"
@@ -383,6 +403,7 @@ def test_a_run_of_the_paper_is_evaluated_drawn_and_reported(commanded, capsys, m
         (["rdm_dense", "elsewhere"], "--out"),
         (["rdm_dense", "--max-trials", "0"], "max_trials"),
         (["rdm_dense", "--omega", "-1"], "omega"),
+        (["rdm_dense", "--workers", "0"], "workers"),
         (["figures", "nowhere"], "holds no run of the paper"),
     ],
 )

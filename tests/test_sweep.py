@@ -7,10 +7,13 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from eirnn_np.cli import main
 from eirnn_np.sweeps import Plan, network, pictures
 from eirnn_np.sweeps.plan import parse_grid, parse_seeds, seeds_text
 
+ROOT = Path(ei.__file__).parent.parent
 SMALL = {"steps": 30, "batch_size": 3, "seq_len": 20, "trials": 30, "checkpoint_every": 20}
 GRID = {"lr": [0.001, 0.01]}
 SEEDS = [4, 7, 11]
@@ -309,6 +313,12 @@ def test_stopped_it_keeps_what_there_is_and_goes_on(whole, tmp_path, monkeypatch
         (["--seeds", "1,1"], "two settings of seeds name one folder"),
         (["--seeds=-1,2"], "seeds must be an integer"),
         (["--task", "PerceptualDecisionMaking"], "unknown task"),
+        (["--task", "song2016/rdm_dens"], "no task 'rdm_dens' of the paper: did you mean rdm_dense?"),
+        (["--task", "song2016/rdm_dense", "--steps", "5"], "unknown setting 'steps' of a network of the paper"),
+        (["--task", "song2016/rdm_dense", "--grid", "omega=1,-1"], "omega must be a number at least 0, found -1.0 (in"),
+        (["--grid", "task=song2016/rdm_dense,my:own"], "tasks of the paper (song2016/...) and others are two sweeps"),
+        (["--grid", "dtype=float16"], "dtype must be"),
+        (["--max-trials", "40"], "unknown setting 'max_trials'"),
         (["--workers", "0"], "workers must be an integer from 1"),
         (["--workers", "2", "--scheduler", "tcp://h:1"], "those of a scheduler are its own"),
         (["--scheduler", "tcp://h:1", "--scheduler-file", "f"], "give one of them"),
@@ -340,6 +350,58 @@ def test_a_folder_of_something_else_is_refused(whole, tmp_path, capsys):
     assert "is not empty (thesis.tex)" in capsys.readouterr().err
     assert (tmp_path / "thesis.tex").read_text() == "words"
     assert files(whole) == before
+
+
+def test_networks_of_the_paper_go_the_same_way(tmp_path, monkeypatch):
+    """Each is the folder that `eirnn-np paper` makes; stopped at a step, it goes on to the same bytes."""
+    from eirnn_np import song2016
+    from eirnn_np.song2016 import evaluation
+
+    measured, quiet = evaluation.measure, {"threads": 1, "report": lambda line: None}
+    few = lambda task, params, seed, **how: measured(task, params, seed, dt=20.0, repeats=4)  # noqa: E731
+    monkeypatch.setattr(evaluation, "measure", few)
+    folder, task = tmp_path / "s", "song2016/rdm_nodale"
+    settings = {"task": task, "max_trials": 60}
+    table = ei.sweep(settings, folder, seeds=[3], grid={"omega": [0, 2]}, executor=Here(), report=lambda line: None)
+    assert table["run"].tolist() == ["omega=0.0__seed=3", "omega=2.0__seed=3"]
+    assert table["status"].tolist() == ["done", "done"]
+    for omega, name, k in zip((0.0, 2.0), table["run"], range(2)):
+        alone = tmp_path / name
+        song2016.train("rdm_nodale", song2016.Plan(seed=3, omega=omega, max_trials=60), alone, **quiet)
+        for file in ("params.safetensors", "best.safetensors", "validation.csv", "loss.csv"):
+            assert (folder / "runs" / name / file).read_bytes() == (alone / file).read_bytes(), file
+        run = song2016.read_run(folder / "runs" / name)
+        found = json.loads((run.folder / "evaluation.json").read_text())
+        assert table["steps"][k] * 20 == run.result["trials"] == 60
+        assert table["accuracy"][k] == found["performance"]["percent_correct"] / 100
+        assert table["accuracy_low"][k] < table["accuracy"][k] < table["accuracy_high"][k]
+        assert table["best"][k] == run.result["best"]["performance"]
+    assert np.isnan(table["trials_to_criterion"]).all()
+    assert {p.name for p in (folder / "figures").iterdir()} == {"learning_curves.png", "performance.png"}
+    for name in ("checkpoint.safetensors", "checkpoint.previous.safetensors"):
+        (folder / "runs" / "omega=2.0__seed=3" / name).write_bytes(b"")
+    (folder / "results.csv").unlink()
+    ei.resume_sweep(folder, executor=Here(), figures=False, report=lambda line: None)
+    again = folder / "runs" / "omega=2.0__seed=3" / "params.safetensors"
+    assert again.read_bytes() == (tmp_path / "omega=2.0__seed=3" / "params.safetensors").read_bytes()
+    assert (folder / "results.csv").read_text().count(",done,") == 2
+
+
+SCRIPT = """
+import sys
+import eirnn_np as ei
+
+small = ei.Settings(steps=5, batch_size=2, seq_len=9, trials=5)
+table = ei.sweep(small, sys.argv[1], seeds=[0, 1], workers=2, figures=False, report=lambda line: None, n_hidden=5)
+print(*table["status"])
+"""  # no main guard
+
+
+def test_a_script_needs_no_main_guard(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "s")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done done\n", "")
 
 
 def test_an_executor_that_takes_no_work_is_refused(tmp_path):

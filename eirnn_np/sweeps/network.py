@@ -124,7 +124,8 @@ def warm(settings):
         return
     with limited(1), crew.in_turn():
         for options in new.values():
-            kind_of(options).warm(options)
+            with contextlib.suppress(ValueError):  # whoever asks is about to say so
+                kind_of(options).warm(options)
     _warm.update(new)
 
 

@@ -388,9 +388,9 @@ def _line(result):
         return f"{result['status']}{at}: {result['reason']}"
     accuracy = f"accuracy {found['accuracy']:.3f} ({found['accuracy_low']:.3f} - {found['accuracy_high']:.3f})"
     text = f"{accuracy}, loss {found['final_loss']:.4f}, {found['steps']:,} steps, {result['seconds']:.1f} s"
-    return text + (
-        f", criterion after {found['trials_to_criterion']:,} trials" if "trials_to_criterion" in found else ""
-    )
+    if "trials_to_criterion" in found:
+        return f"{text}, criterion after {found['trials_to_criterion']:,} trials"
+    return f"{text}, criterion not met" if "best" in found else text
 
 
 def _why(error):
