@@ -6,12 +6,16 @@ process when two threads run kernels at the same time: there they take turns.
 """
 
 import contextlib
+import ctypes
 import functools
 import importlib
 import os
 import threading
+import time
 
 import numba
+from llvmlite import binding as llvm
+from numba.core.registry import cpu_target
 from numba.np.ufunc import parallel
 
 _at_once = contextlib.nullcontext()
@@ -37,6 +41,8 @@ def layer():
             'NUMBA_DISABLE_JIT is set, and what is not compiled cannot run here: unset it; backend="numpy" of forward '
             "and loss_and_grads is the code to step through"
         )
+    if os.environ.get("GOMP_SPINCOUNT") == "10000":  # by our import, not by the user
+        os.environ["GOMP_SPINCOUNT"] = str(round(SPIN / _pause()))
     try:
         numba.get_num_threads()
         return numba.threading_layer()
@@ -44,6 +50,45 @@ def layer():
         found = [f"{name}={os.environ[name]}" for name in _SETTINGS if name in os.environ]
         way_out = f"unset {' and '.join(found)}" if found else f"install {OPENMP}"
         raise RuntimeError(f"Numba cannot start its threads: {way_out} ({' '.join(str(error).split())})") from None
+
+
+# Seconds that a thread waits awake: longer than the barriers of a step and what Python does between two steps, shorter
+# than what would hurt others on a busy machine. GNU OpenMP counts pauses, which take 3 to 50 ns, as the CPU will.
+SPIN = 100e-6
+WAIT = """
+{declaration}
+define void @wait(i64 %n, i32* %at) {{
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %found = load volatile i32, i32* %at
+  {pause}
+  %next = add i64 %i, 1
+  %more = icmp ult i64 %next, %n
+  br i1 %more, label %loop, label %end
+end:
+  ret void
+}}
+"""
+
+
+def _pause():
+    """Seconds of a round of the loop in which GNU OpenMP waits: a look at a number in memory and, on x86, a pause."""
+    cpu_target.target_context.codegen()  # Numba makes LLVM ready for this CPU
+    x86 = "86" in llvm.get_process_triple().split("-")[0]
+    name = "void @llvm.x86.sse2.pause()"
+    code = WAIT.format(declaration=f"declare {name}" if x86 else "", pause=f"call {name}" if x86 else "")
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    compiler = llvm.create_mcjit_compiler(llvm.parse_assembly(code), machine)
+    compiler.finalize_object()
+    wait = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(compiler.get_function_address("wait"))
+    number, rounds, found = ctypes.c_int32(), 2000, []
+    for _ in range(5):
+        start = time.perf_counter()
+        wait(rounds, ctypes.addressof(number))
+        found.append((time.perf_counter() - start) / rounds)
+    return min(found)
 
 
 def all_threads():

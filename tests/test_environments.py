@@ -145,9 +145,20 @@ def test_the_digest_of_these_tests_sees_a_step_more(digest):
     [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "None")],
 )
 def test_threads_that_wait_spin_briefly_unless_the_user_says_otherwise(variables, expected):
+    """From the import on; before the threads start, a number of pauses that takes SPIN seconds."""
     environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | variables
-    code = "import os, eirnn_np; print(os.environ.get('GOMP_SPINCOUNT'))"
+    code = """import os, eirnn_np
+print(os.environ.get("GOMP_SPINCOUNT"))
+from eirnn_np import threads
+threads.layer()
+print(os.environ.get("GOMP_SPINCOUNT"), threads.SPIN / threads._pause())"""
     out = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     ).stdout
-    assert out.strip() == expected
+    at_import, started, pauses = out.split()
+    assert at_import == expected
+    if variables:
+        assert started == expected
+    else:
+        assert 0.2 < float(started) / float(pauses) < 5  # measured twice, on a machine that may be busy
+        assert 100e-6 / 200e-9 < float(started) < 100e-6 / 0.1e-9
