@@ -1,30 +1,39 @@
 """What docs/paper.md says, made from docs/paper/*.json: each block after a line `<!-- name -->` up to the next empty
 line.
 
-    python tests/paper_page.py DIR      takes the numbers and figures of `eirnn-np paper ... --out DIR`, and writes the
-    page
+    python tests/paper_page.py DIR              takes the numbers and figures of `eirnn-np paper ... --out DIR`, and
+                                                writes the page
+    python tests/paper_page.py --updates DIR    first times an update and a validation of each task, on one thread, and
+                                                sees how large Omega's gradient is (some 3 minutes of a quiet core)
 """
 
 import json
 import shutil
 import sys
 import textwrap
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import mannwhitneyu
 
+import eirnn_np as ei
+from eirnn_np import song2016
 from eirnn_np.song2016.claims import spread, table
 from eirnn_np.song2016.names import NAMES
-from eirnn_np.song2016.tasks import TASKS
+from eirnn_np.song2016.tasks import MOVEMENTS, TASKS
 
 DOCS = Path(__file__).parent.parent / "docs"
-NUMBERS, PAGE = DOCS / "paper" / "numbers.json", DOCS / "paper.md"
+NUMBERS, UPDATES, PAGE = DOCS / "paper" / "numbers.json", DOCS / "paper" / "updates.json", DOCS / "paper.md"
 LEFT_OUT = {"axes", "slopes", "eye", "paths", "d_prime", "regression"}  # large, and in no table
 
 
-def render(text, numbers):
+def render(text, numbers, updates):
     """The page with every block made anew."""
-    blocks = {"learning": learning, "claims": table, "fits": fits, "omega": omega, "lead": lead}
+    blocks = {"lead": lead, "learning": learning, "claims": table, "fits": fits, "gaze": gaze, "omega": omega,
+              "costs": lambda numbers: costs(numbers, updates), "whole": lambda numbers: whole(numbers, updates),
+              "shares": lambda numbers: shares(updates)}  # fmt: skip
     for name, make in blocks.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
         assert mark, name
@@ -46,20 +55,85 @@ def lead(numbers):
 
 
 def learning(numbers):
-    rows = ["| task | figure | N | target | networks | learnt | trials to criterion | wall time, min |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    rows = ["| task | figure | N | target | networks | learnt | trials to criterion | CPU, min | wall, min |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for name in NAMES:
         results, stop = [each["result"] for each in numbers.get(name, [])], TASKS[name].stop
         target = {"percent_correct": "{:g} %", "smallest_condition": "{:g} % in the worst pair", "rmse": "RMSE {:g}"}
         done = [r["trials"] for r in results if r["reached"]]
-        minutes = [r["seconds"] / 60 for r in results if r["reached"]]
+        cpu = [r["cpu_seconds"] / 60 for r in results if r["reached"] and r.get("cpu_seconds")]
+        wall = [r["seconds"] / 60 for r in results if r["reached"]]
         cells = [spread(done)] if done else []
         cells += [f"not by {r['trials']:,} ({r['criterion']:.3g})" for r in results if not r["reached"]]
         rows.append(
             f"| {name} | {TASKS[name].figure} | {len(TASKS[name].connectivity.c_rec)} | "
             f"{target[stop.measure].format(stop.target)} | {len(results)} | {len(done)} | "
-            f"{'; '.join(cells) or 'not trained'} | {spread(minutes) if minutes else '-'} |"
+            f"{'; '.join(cells) or 'not trained'} | {counted(cpu, len(done))} | {spread(wall) if wall else '-'} |"
         )
+    return "\n".join(rows)
+
+
+def counted(values, n):
+    """Median (range), with n where it is not that of the row."""
+    return "-" if not values else spread(values) + ("" if len(values) == n else f", n {len(values)}")
+
+
+def minutes_of(numbers, updates):
+    """{task: minutes of one core until a network has learnt it}: median trials at the cost of updates and checks."""
+    found = {}
+    for name in NAMES:
+        done = [each["result"]["trials"] for each in numbers.get(name, []) if each["result"]["reached"]]
+        if done:
+            task, cost, trials = TASKS[name], updates[name], float(np.median(done))
+            checks = 1 + trials / task.check_every
+            found[name] = (trials / task.batch_size * cost["update_ms"] / 1000 + checks * cost["check_s"]) / 60
+    return found
+
+
+def costs(numbers, updates):
+    """What an update and a validation take, and a whole training by that."""
+    rows = ["| task | time steps x trials of an update | an update, ms | a validation, s | until learnt, min |",
+            "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    minutes = minutes_of(numbers, updates)
+    for name in NAMES:
+        cost = updates[name]
+        rows.append(
+            f"| {name} | {cost['time_steps']} x {TASKS[name].batch_size} | {spread(cost['updates_ms'])} | "
+            f"{cost['check_s']:.2g} | {f'{minutes[name]:.1f}' if name in minutes else 'not known'} |"
+        )
+    return "\n".join(rows)
+
+
+def whole(numbers, updates):
+    """The whole paper with one seed."""
+    minutes = minutes_of(numbers, updates)
+    missing = [name for name in NAMES if name not in minutes]
+    total, longest = sum(minutes.values()), max(minutes.values(), default=0.0)
+    text = f"One network of each of the {len(minutes)} tasks that were learnt: {total:.0f} minutes of one core"
+    text += f", so {max(total / 2, longest):.0f} on two with two networks at once."
+    text += f" Not in it: {', '.join(missing)}." if missing else ""
+    return textwrap.fill(text, 118, break_on_hyphens=False)
+
+
+def shares(updates):
+    """How long Omega's gradient is beside that of the loss, at theta_rec."""
+    rows = ["| task | Omega at the start | its share | Omega of a trained network | its share |",
+            "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    for name in NAMES:
+        start, end = updates[name]["omega_start"], updates[name].get("omega_trained")
+        cells = [f"{found['value']:.2g} | {100 * found['share']:.2g} %" if found else "- | -" for found in (start, end)]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def gaze(numbers):
+    """lee: how far the eye is from the dot of each movement, half-way through and at its last step."""
+    rows = ["| movement | distance half-way through, median (range) | distance at its last step | networks |",
+            "| --- | --- | --- | --- |"]  # fmt: skip
+    found = [each["evaluation"] for each in numbers.get("lee", []) if "middle_error" in (each["evaluation"] or {})]
+    for i, movement in enumerate(MOVEMENTS):
+        half, end = ([each[key][i] for each in found] for key in ("middle_error", "end_error"))
+        rows.append(f"| {movement} | {spread(half) if half else '-'} | {spread(end) if end else '-'} | {len(found)} |")
     return "\n".join(rows)
 
 
@@ -87,11 +161,16 @@ def omega(numbers):
         found.setdefault(result["task"], {}).setdefault(result["omega"], []).append(result)
     if not found:
         return "Not measured."
-    rows = ["| task | Omega's factor | networks | learnt | trials to criterion |", "| --- | --- | --- | --- | --- |"]
+    rows = ["| task | Omega's factor | networks | learnt | trials to criterion | p, against 2 |",
+            "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for name in sorted(found, key=NAMES.index):
+        usual = [r["trials"] for r in found[name].get(2.0, []) if r["reached"]]
         for factor, results in sorted(found[name].items()):
             done = [r["trials"] for r in results if r["reached"]]
-            rows.append(f"| {name} | {factor:g} | {len(results)} | {len(done)} | {spread(done) if done else '-'} |")
+            p = "-" if factor == 2.0 or min(len(done), len(usual)) < 3 else f"{mannwhitneyu(done, usual).pvalue:.2g}"
+            rows.append(
+                f"| {name} | {factor:g} | {len(results)} | {len(done)} | {spread(done) if done else '-'} | {p} |"
+            )
     return "\n".join(rows)
 
 
@@ -104,10 +183,51 @@ def trimmed(value):
     return float(f"{value:.5g}") if isinstance(value, float) and np.isfinite(value) else value
 
 
+def measured_updates(out):
+    """{task: cost of an update and of a validation in CPU time, Omega at the start and in the first trained network}"""
+    runs = {run.name: run for run in reversed(song2016.find_runs(out)) if run.plan.omega == song2016.Plan.omega}
+    found = {}
+    for name, task in TASKS.items():
+        training = song2016.Training(task, song2016.Plan(), threads=1)
+        training.trainer.compile(len(task.batch(0, 0)[0]), task.batch_size)
+        start = omega_share(task, training.trainer.params)
+        for _ in range(3):
+            training.step()
+        steps, times = [], []
+        for _ in range(10 if name == "romo" else 40):
+            steps.append(len(task.batch(0, training.k)[0]))
+            before = time.process_time()
+            training.step()
+            times.append(round(1000 * (time.process_time() - before), 3))
+        before = time.process_time()
+        training.check()
+        found[name] = {
+            "time_steps": int(np.median(steps)), "update_ms": float(np.mean(times)), "updates_ms": times,
+            "check_s": round(time.process_time() - before, 3), "omega_start": start,
+            "omega_trained": omega_share(task, runs[name].params) if name in runs else None,
+        }  # fmt: skip
+        print(name, {key: value for key, value in found[name].items() if key != "updates_ms"})
+    return found
+
+
+def omega_share(task, params):
+    """Omega of one batch, and the norm of its gradient, twice as in training, over that of the loss, at theta_rec."""
+    inputs, targets, weights = task.batch(0, 0)
+    noise = ei.recurrent_noise(task.config, 0, 0, *weights.shape)
+    on_inputs = ei.input_noise(task.config, 0, 0, *weights.shape)
+    plain = replace(task.config, penalties=ei.Penalties())
+    _, grads = ei.loss_and_grads(plain, params, inputs, targets, noise, weights, "numpy", input_noise=on_inputs)
+    value, grad = ei.omega(plain, params, inputs, targets, noise, weights, input_noise=on_inputs)
+    norm = np.linalg.norm(np.float64(grads.w_rec))
+    return {"value": value, "share": 2 * float(np.linalg.norm(np.float64(grad)) / norm)}
+
+
 if __name__ == "__main__":
-    out = Path(sys.argv[1])
+    out = Path(sys.argv[-1])
+    if "--updates" in sys.argv:
+        UPDATES.write_text(json.dumps(trimmed(measured_updates(out))) + "\n")
     NUMBERS.parent.mkdir(exist_ok=True)
     NUMBERS.write_text(json.dumps(trimmed(json.loads((out / "paper.json").read_text()))) + "\n")
     for picture in (out / "figures").glob("*.png"):
         shutil.copy(picture, DOCS / "figures" / f"paper_{picture.name}")
-    PAGE.write_text(render(PAGE.read_text(), json.loads(NUMBERS.read_text())))
+    PAGE.write_text(render(PAGE.read_text(), json.loads(NUMBERS.read_text()), json.loads(UPDATES.read_text())))

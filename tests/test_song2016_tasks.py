@@ -1,5 +1,7 @@
 """The ten tasks of the paper against the table written out a second time (song2016_table.py)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import song2016_table as table
@@ -175,3 +177,44 @@ def test_bad_arguments_are_named():
     ):  # fmt: skip
         with pytest.raises(ValueError, match=says):
             call()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"inputs": lambda c: {"stimulos": [1, 0]}},
+            "must be of the epochs fixation, stimulus, decision, found stimulos",
+        ),
+        ({"targets": lambda c: {"decisions": [1, 0]}}, "targets of .* found decisions"),
+        ({"inputs": lambda c: {"stimulus": [1, 0, 1]}}, r"in the epoch stimulus must have shape \(2,\), found \(3,\)"),
+        ({"targets": lambda c: {"decision": [1, np.nan]}}, "must be finite"),
+        ({"choice": lambda c: 2}, "choice of {'coherence': -16} must be an integer from 0 to 1, found 2"),
+        ({"choice": None}, "stop.measure must be one of rmse, found 'percent_correct'"),
+        (
+            {"stop": song2016.Stop("percent-correct", 90)},
+            "percent_correct, smallest_condition, found 'percent-correct'",
+        ),
+        ({"stop": song2016.Stop("rmse", 0.1, 0)}, "stop.checks"),
+        ({"catch": song2016.Catch(11, 2000)}, "catch.share"),
+        ({"catch": song2016.Catch(0.1, 0)}, "catch.duration"),
+        ({"epochs": ()}, "epochs must be one or more"),
+        ({"epochs": [song2016.Epoch("decision", 100)] * 2}, "of different names, found decision, decision"),
+        ({"epochs": [song2016.Epoch("decision", -100)]}, "the duration of the epoch decision must be a number above 0"),
+        ({"conditions": []}, "conditions must be one or more"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"check_every": 0}, "check_every"),
+        ({"dt": 0}, "dt must"),
+        ({"name": "a/b"}, "the name of a folder, found 'a/b'"),
+    ],
+)
+def test_a_task_of_ones_own_that_does_not_fit(change, says):
+    with pytest.raises(ValueError, match=says) as found:
+        replace(song2016.task("rdm_dense"), **change)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("make", [lambda: Exponential(0, 80, 100), lambda: Exponential(3, 8, 8), lambda: Uniform(3, 2)])
+def test_durations_that_cannot_be_drawn(make):
+    with pytest.raises(ValueError, match=r"must be a number (above|at least)"):
+        make()

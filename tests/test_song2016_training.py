@@ -159,6 +159,42 @@ def test_fifty_updates_are_torch_s(name):
     assert not training.safeguards
 
 
+@pytest.mark.parametrize(("name", "factor"), [("mante", 1e4), ("lee", 1e5)])
+def test_an_update_at_full_size_is_torch_s(name, factor):
+    """All time steps, trials and units of the paper, in float32, with an Omega that is not drowned by the loss."""
+    import song2016_torch
+    import torch
+
+    task = TASKS[name]
+    training = song2016.Training(task, song2016.Plan(seed=3, omega=factor), threads=1)
+    config, params = training.config, training.trainer.params
+    params.w_rec = params.w_rec * np.float32(0.6)
+    which = ("w_in", "w_rec", "w_out", "x0")
+    theta = {key: torch.tensor(np.array(getattr(params, key), np.float64)) for key in which}
+    masks = {key: torch.tensor(np.array(mask)) for key, mask in
+             (("w_in", config.mask_in), ("w_rec", config.mask), ("w_out", config.mask_out))}  # fmt: skip
+    batch = [torch.tensor(np.asarray(array, np.float64)) for array in task.batch(3, 0)]
+    size = 3, 0, *batch[2].shape, "float32"
+    noise, drawn = (torch.tensor(make(config, *size)).double() for make in (ei.recurrent_noise, ei.input_noise))
+    (new, loss, *_), (without, *_) = (
+        song2016_torch.update(
+            theta, masks, batch, noise, drawn, alpha=0.2, baseline=0.2, omega=omega, lr=0.01, clip=1.0,
+            trained=None if task.train_x0 else which[:3],
+        ) for omega in (factor, 0.0)
+    )  # fmt: skip
+    assert training.step() == pytest.approx(loss, rel=1e-4)
+
+    def far(a, b):
+        return float(torch.linalg.vector_norm(a - b))
+
+    for key in which:
+        moved = far(new[key], theta[key])
+        off = far(torch.tensor(np.array(getattr(params, key), np.float64)), new[key])
+        rounding = 1e-7 * float(torch.linalg.vector_norm(theta[key]))
+        assert off <= 2e-3 * moved + rounding, (key, off, moved)
+    assert far(new["w_rec"], without["w_rec"]) > 0.02 * far(new["w_rec"], theta["w_rec"])
+
+
 @pytest.mark.parametrize("size", [1e6, 1e200])
 def test_the_safeguard_shrinks_theta_rec_alone(size):
     """A norm above 1e10, or none: theta_rec loses 2 % of the learning rate, nothing else moves, the step counts."""
@@ -369,6 +405,7 @@ def test_the_command_trains_and_goes_on(commanded, capsys):
         ("rdm_nodale", 0, 40),
         ("rdm_nodale", 1, 40),
     ]
+    assert all(0 < each["cpu_seconds"] < 100 for each in found)
 
 
 def test_a_run_of_the_paper_is_evaluated_drawn_and_reported(commanded, capsys, monkeypatch):

@@ -140,8 +140,12 @@ def _both_ways(found):
 
 
 def _on_target(found):
-    worst = max(found["end_error"])
+    worst = max(found["middle_error"])
     return worst < 0.15, worst
+
+
+def _sequences(found):
+    return found["sequences"] >= 95, found["sequences"]
 
 
 def _few_components(found):
@@ -237,7 +241,18 @@ CLAIMS = (
     ),
     Claim("7", "tuning is of both signs: 10 - 90 % of the tuned ones positive", ("romo",), _both_ways, "% positive"),
     Claim(
-        "8", "each movement ends on its dot: mean distance below 0.15 (dots are 0.5 apart)", ("lee",), _on_target, ""
+        "8",
+        "all sequences are carried out: half-way through each movement no dot is nearer than its own (95 % or more)",
+        ("lee",),
+        _sequences,
+        "%",
+    ),
+    Claim(
+        "8",
+        "each movement lands on its dot: mean distance half-way through below 0.15 (dots are 0.5 apart)",
+        ("lee",),
+        _on_target,
+        "",
     ),
     Claim(
         "8",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..checks import check_array, check_float, check_integer
+from ..checks import check_array, check_choice, check_float, check_integer
 from ..config import ModelConfig, Penalties
 from ..connectivity import dale_mask, spectral_radius
 from ..params import Params, effective_weights
@@ -22,6 +22,7 @@ from .trials import CATCH, NO_CHOICE, Epoch, Trials
 PAPER = 0x534F4E47  # "SONG": a word in the seed of every stream drawn here
 VALIDATION, TEST, WEIGHTS = 1, 2, 3  # after (EVALUATE, seed, PAPER)
 X0 = 0.1  # of every unit at the start
+MEASURES = ("rmse", "percent_correct", "smallest_condition")  # of them the first alone needs no choice
 RADIUS_DALE, RADIUS_FREE = 1.5, 1.1  # spectral radius of the effective W_rec at the start
 
 
@@ -93,7 +94,7 @@ class Task:
         The output that is to be the largest at the trial's end; None where there is no right one. Without it the task
         has no choices.
     catch : Catch, optional
-        In these the target is `lo` and the weight 1 throughout.
+        Those without input, a share of the training trials; the target is `lo` and the weight 1 throughout.
     test_conditions : sequence of dicts, optional
         Those of test trials, where they are not `conditions`.
     n_out, lo, dt, tau, sigma_rec : network and target
@@ -105,6 +106,12 @@ class Task:
         How often a validation set shows every condition.
     check_every : int
         Trials between two validations.
+
+    Raises
+    ------
+    ValueError
+        Something does not fit: an epoch that is not there, values that are not one for each channel or output, and so
+        on. The structure is checked where it is first needed.
     """
 
     name: str
@@ -129,6 +136,43 @@ class Task:
     train_x0: bool = True
     rounds: int = 100
     check_every: int = 10_000
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not self.name or not set(self.name).isdisjoint("/\\\0"):
+            raise ValueError(f"name must be the name of a folder, found {self.name!r}")
+        for name in ("n_out", "batch_size", "rounds", "check_every"):
+            check_integer(name, getattr(self, name), 1)
+        for name in ("dt", "tau"):
+            check_float(name, getattr(self, name), above=0)
+        names = [epoch.name for epoch in self.epochs]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"epochs must be one or more, of different names, found {', '.join(names) or 'none'}")
+        for epoch in self.epochs:
+            for duration in (epoch.duration, epoch.test):
+                if duration is not None and not callable(duration):
+                    check_float(f"the duration of the epoch {epoch.name}", duration, above=0)
+        if self.catch is not None:
+            check_float("catch.share", self.catch.share, 0, 1)
+            check_float("catch.duration", self.catch.duration, above=0)
+        check_choice("stop.measure", self.stop.measure, MEASURES if self.choice else MEASURES[:1])
+        check_integer("stop.checks", self.stop.checks, 1)
+        if not self.conditions:
+            raise ValueError("conditions must be one or more, found none")
+        for condition in (*self.conditions, *(self.test_conditions or ())):
+            self._check_condition(condition, names)
+
+    def _check_condition(self, condition, names):
+        """Inputs, targets and choice of a condition fit channels, outputs and epochs, or ValueError says what not."""
+        for what, size in (("inputs", len(self.channels)), ("targets", self.n_out)):
+            given = getattr(self, what)(condition)
+            unknown = ", ".join(map(str, set(given) - set(names)))
+            if unknown:
+                raise ValueError(f"{what} of {condition} must be of the epochs {', '.join(names)}, found {unknown}")
+            for epoch, values in given.items():
+                check_array(f"{what} of {condition} in the epoch {epoch}", values, (size,))
+        right = None if self.choice is None else self.choice(condition)
+        if right is not None:
+            check_integer(f"choice of {condition}", right, 0, self.n_out - 1)
 
     # --- the network ---
 

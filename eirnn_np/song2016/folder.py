@@ -38,7 +38,7 @@ class Plan:
     omega: float = 2.0
     lr: float = 0.01
     dtype: str = "float32"
-    max_trials: int = 1_000_000
+    max_trials: int = 3_000_000
 
     def __post_init__(self):
         found = {
@@ -65,6 +65,7 @@ class State(NamedTuple):
     checks: list
     seconds: float
     safeguards: int
+    cpu_seconds: float | None = 0.0  # None: part of it was not counted
 
 
 def folder_of(parent: str | Path, name: str, plan: Plan) -> Path:
@@ -92,7 +93,7 @@ def write_state(folder: Path, task: Task, plan: Plan, state: State) -> None:
     tensors |= config.masks
     metadata = {
         "song2016": FORMAT, "task": task.name, "plan": asdict(plan), "config": config.to_dict(), "checks": state.checks,
-        "seconds": state.seconds, "safeguards": state.safeguards,
+        "seconds": state.seconds, "safeguards": state.safeguards, "cpu_seconds": state.cpu_seconds,
     }  # fmt: skip
     metadata["digest"] = _digest(tensors, metadata)
     path = folder / CHECKPOINT
@@ -133,7 +134,8 @@ def read_state(folder: Path, task: Task, plan: Plan, report) -> State | None:
             Params.from_state_dict({n.removeprefix(p): a for n, a in tensors.items() if n.startswith(p)})
             for p in _PARTS
         )
-        state = State(params, best, tensors["losses"], metadata["checks"], metadata["seconds"], metadata["safeguards"])
+        state = State(params, best, tensors["losses"], metadata["checks"], metadata["seconds"], metadata["safeguards"],
+                      metadata.get("cpu_seconds"))  # fmt: skip
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{folder / CHECKPOINT} cannot be read: {' '.join(str(error).split())}") from None
     if metadata["task"] != task.name:

@@ -10,7 +10,7 @@ from ..params import Params, effective_weights
 from . import behaviour, population
 from .description import Task
 from .responses import respond
-from .tasks import MOVEMENTS
+from .tasks import MOVEMENTS, dot
 
 DT = 0.5
 EVERY = 20.0  # ms between two kept time steps
@@ -237,17 +237,34 @@ def _gaze(task, config, params, shown, did, seed):
     quiet = respond(config, params, once, seed, keep_every=EVERY, noise=False)
     k = did.kept
     eye = np.stack([did.outputs[k][:, shown.condition == c].mean(axis=1) for c in range(8)])  # (8, K, 2)
-    end = [[float(np.hypot(*(did.outputs[shown.epochs[m][b, 1] - 1, b] - shown.targets[shown.epochs[m][b, 1] - 1, b])))
-            for m in MOVEMENTS] for b in range(len(shown.lengths))]  # fmt: skip
+    middle, at_middle = _landed(did.outputs, shown, 0.5)
+    end, _ = _landed(did.outputs, shown, 1.0)
     rates = np.asarray(quiet.rates)
     components = pca(rates, 3)
     return {
         "eye": {"ms": ((k + 1) * config.dt).tolist(), "mean": np.round(eye, 4).tolist(),
                 "target": np.round(once.targets[k].swapaxes(0, 1), 4).tolist()},
-        "end_error": np.mean(end, axis=0).tolist(),
+        "middle_error": middle.mean(axis=0).tolist(),
+        "end_error": end.mean(axis=0).tolist(),
+        "sequences": 100 * float(at_middle.all(axis=1).mean()),
         "pca": {"shares": components.explained[:3].tolist(),
                 "paths": np.round(components.project(rates).swapaxes(0, 1), 3).tolist()},
     }  # fmt: skip
+
+
+def _landed(outputs, shown, share):
+    """Distance from the dot, and whether no other is nearer, (B, movements), when this share of a movement is over."""
+    trials = np.arange(len(shown.lengths))
+    dots = np.array([dot(k) for k in range(9)])
+    distances, right = [], []
+    for movement in MOVEMENTS:
+        start, stop = shown.epochs[movement].T
+        t = start + np.maximum(1, np.round(share * (stop - start)).astype(int)) - 1
+        away = np.hypot(*np.moveaxis(outputs[t, trials, None] - dots, -1, 0))  # (B, 9)
+        target = np.hypot(*np.moveaxis(shown.targets[t, trials, None] - dots, -1, 0)).argmin(axis=1)
+        distances.append(away[trials, target])
+        right.append(away.argmin(axis=1) == target)
+    return np.transpose(distances).astype(np.float64), np.transpose(right)
 
 
 def _plain(values):

@@ -6,7 +6,7 @@ NAMES = (
     "romo",
 )  # fmt: skip
 OUT = "paper"
-MAX_TRIALS = 1_000_000
+MAX_TRIALS = 3_000_000
 OMEGA = 2.0
 EVALUATION = "evaluation.json"
 

@@ -78,7 +78,7 @@ def carry_out(
         for task, plan, folder in folders:
             train(task, plan, folder, threads=threads, report=report)
     else:
-        train_many(folders, workers, threads or 1, figures, report)
+        train_many(folders[::-1], workers, threads or 1, figures, report)  # what takes longest must not come last
     if figures:
         for path in draw(out, report):
             report(str(path))

@@ -6,6 +6,7 @@ Every function takes a list of such numbers, and ``ax=`` where it is one panel, 
 import numpy as np
 
 from ..figures.canvas import EXCITATORY, GREEN, INHIBITORY, ORANGE, PURPLE, canvas
+from .tasks import dot
 
 COLOURS = {"vision": EXCITATORY, "audition": GREEN, "both": INHIBITORY}
 SEQUENCE_COLOURS = ("#1f5fa8", "#c0392b", "#e08214", "#542788", "#2a8a57", "#8c564b", "#17a2b8", "#7f7f7f")
@@ -219,13 +220,13 @@ def tuning(found, axes=None):
 def eye(found, axes=None):
     """Eye position in time, and the paths in the plane, of one network (lee)."""
     figure, axes = canvas(axes, 7.2, 3.6, 2, ncols=2, width_ratios=[1.5, 1])
-    ms, mean, target = found["eye"]["ms"], np.array(found["eye"]["mean"]), np.array(found["eye"]["target"])
+    ms, mean = found["eye"]["ms"], np.array(found["eye"]["mean"])
     late = np.array(ms) > 1000
     for c, colour in enumerate(SEQUENCE_COLOURS):
         axes[0].plot(ms, mean[c, :, 0], color=colour, lw=1.1)
         axes[0].plot(ms, mean[c, :, 1] - 1.5, color=colour, lw=1.1)
         axes[1].plot(mean[c, late, 0] + 0.012 * (c - 3.5), mean[c, late, 1] + 0.012 * (c - 3.5), color=colour, lw=1.1)
-        axes[1].plot(*target[c, -1], "s", ms=6, color="0.7", zorder=0)
+    axes[1].plot(*zip(*(dot(k) for k in range(9))), "s", ms=6, color="0.8", zorder=0)
     axes[0].set(
         xlabel="Time (ms)",
         yticks=(-2, -1.5, -1, -0.5, 0, 0.5),
@@ -262,12 +263,10 @@ def learning(groups, axes=None):
                 color=EXCITATORY if result["reached"] else INHIBITORY,
             )
         first = networks[0][1]
-        seconds = np.median([result["seconds"] for _, result in networks])
+        spent = [result["cpu_seconds"] for _, result in networks if result["reached"] and result.get("cpu_seconds")]
+        minutes = f", {np.median(spent) / 60:.1f} min of CPU" if spent else ""
         ax.axhline(first["target"], color="0.5", lw=0.9, ls="--")
-        ax.set_title(
-            f"{name}: N = {first['units']}, n = {len(networks)}, median {seconds / 60:.1f} min",
-            fontsize=9,
-        )
+        ax.set_title(f"{name}: N = {first['units']}, n = {len(networks)}{minutes}", fontsize=9)
         ax.set_ylabel(
             "RMSE"
             if first["measure"] == "rmse"

@@ -89,7 +89,7 @@ class Training:
             params = task.init_params(plan.seed, plan.dtype)
             state = State(params, params.copy(), np.zeros(0), [], 0.0, 0)
         self.losses, self.checks, self.best = list(map(float, state.losses)), list(state.checks), state.best
-        self.seconds, self.safeguards = state.seconds, state.safeguards
+        self.seconds, self.cpu_seconds, self.safeguards = state.seconds, state.cpu_seconds, state.safeguards
         self.updates_per_check = max(1, task.check_every // task.batch_size)
         optimiser = SGD(plan.lr, CLIP, LARGEST)
         self.trainer = Trainer(self.config, state.params, seed=plan.seed, threads=threads, optimiser=optimiser,
@@ -147,16 +147,21 @@ class Training:
         return self.checks[-1]
 
     def state(self) -> State:
-        return State(self.trainer.params, self.best, np.array(self.losses), self.checks, self.seconds, self.safeguards)
+        return State(self.trainer.params, self.best, np.array(self.losses), self.checks, self.seconds, self.safeguards,
+                     self.cpu_seconds)  # fmt: skip
 
     def result(self) -> dict:
-        """What came of it, as plain values; seconds are those of training and validation, start-up apart."""
+        """What came of it, as plain values; seconds are those of training and validation, start-up apart.
+
+        cpu_seconds are those of all threads, None if part of the training did not count them.
+        """
         stop, checks = self.task.stop, self.checks
         return {
             "task": self.task.name, "figure": self.task.figure, "seed": self.plan.seed, "omega": self.plan.omega,
             "units": self.config.n_hidden, "reached": stop.reached(self.history), "trials": self.trials,
             "measure": stop.measure, "criterion": stop.value(self.history) if checks else None, "target": stop.target,
             "best": min(checks, key=lambda check: check["loss"]) if checks else None, "seconds": round(self.seconds, 1),
+            "cpu_seconds": None if self.cpu_seconds is None else round(self.cpu_seconds, 1),
             "safeguards": self.safeguards,
         }  # fmt: skip
 
@@ -175,13 +180,15 @@ def _loop(training, folder, signals, checkpoint_every, told):
     from tqdm import tqdm
 
     task, plan = training.task, training.plan
-    clock = time.perf_counter
-    since = clock()
+    since = np.array([time.perf_counter(), time.process_time()])
 
     def save():
         nonlocal since
-        now = clock()
-        training.seconds, since = training.seconds + now - since, now
+        now = np.array([time.perf_counter(), time.process_time()])
+        wall, cpu = (now - since).tolist()
+        training.seconds, since = training.seconds + wall, now
+        if training.cpu_seconds is not None:
+            training.cpu_seconds += cpu
         state = training.state()
         write_state(folder, task, plan, state)
         write_tables(folder, task, plan, state, training.result())
@@ -192,7 +199,7 @@ def _loop(training, folder, signals, checkpoint_every, told):
         bar.set_postfix_str(f"{last} at the last check, {value} of {task.stop.target:g}", refresh=False)
 
     training.trainer.compile(len(task.batch(plan.seed, training.k)[0]), task.batch_size)
-    since = clock()
+    since = np.array([time.perf_counter(), time.process_time()])
     silent = told is not None or not terminal()
     bar = tqdm(total=plan.max_trials, initial=training.trials, unit="trial", unit_scale=True, leave=False,
                desc=f"{task.name} seed {plan.seed}", disable=silent, file=sys.stderr)  # fmt: skip

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import check_float
+
 CATCH = -1  # in place of a condition
 NO_CHOICE = -1  # where none is right
 
@@ -22,6 +24,10 @@ class Exponential:
     mean: float
     low: float
     high: float
+
+    def __post_init__(self):
+        check_float("mean", self.mean, above=0)
+        check_float("high", self.high, above=check_float("low", self.low, 0))
 
     def __call__(self, uniform: float, dt: float) -> float:
         """The duration at a quantile: the inverse of the distribution function."""
@@ -35,6 +41,9 @@ class Uniform:
 
     low: float
     high: float
+
+    def __post_init__(self):
+        check_float("high", self.high, check_float("low", self.low, 0))
 
     def __call__(self, uniform: float, dt: float) -> float:
         return self.low + uniform * (self.high - self.low)
