@@ -53,10 +53,13 @@ _places: dict[str, ctypes.c_void_p] = {}  # name of a late kernel: where its add
 
 
 def entry(function=None, **options):
-    """Compile a function that Python calls; options are those of njit."""
+    """Compile a function that Python calls; options are those of njit.
+
+    The GIL is released: a thread of a parallel loop that meets a late kernel needs it to have that compiled.
+    """
     if function is None:
         return lambda function: entry(function, **options)
-    dispatcher = njit(**{"error_model": "numpy", "no_cfunc_wrapper": True, **options})(function)
+    dispatcher = njit(**{"error_model": "numpy", "no_cfunc_wrapper": True, "nogil": True, **options})(function)
     dispatcher._cache = KernelCache(function)
     return dispatcher
 
@@ -132,7 +135,7 @@ def in_parallel(kernel):
     """`all(n, *arguments)`, for compiled functions: kernel(*arguments, i), i = 0 .. n-1, on the threads of Numba.
 
     As prange, by the function of Numba's threading layers that is under it, without what surrounds that: the arguments
-    stay where they are, and nobody takes and releases the GIL. What an `entry` with nogil=True calls.
+    stay where they are, and nobody takes and releases the GIL. What an `entry` calls.
     """
     made = _by_intrinsic[kernel]
 

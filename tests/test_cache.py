@@ -32,7 +32,22 @@ def put(out, a, i):
 
 put_all = in_parallel(put)
 
-@entry(nogil=True)
+@kernel(late=True)
+def put_late(out, a, i):
+    out[i] += scaled(a, i)
+
+@kernel
+def maybe_late(out, a, use, i):
+    if use:
+        put_late(out, a, i)
+
+maybe_all = in_parallel(maybe_late)
+
+@entry
+def put_if(out, a, use):
+    maybe_all(a.size, out, a, use)
+
+@entry
 def put_each(out, a):
     put_all(a.size, out, a)
 
@@ -81,6 +96,20 @@ for threads in (1, 2):
         put_each(np.zeros(9), np.arange(-1.0, 8.0))
     except ValueError as error:
         print(error)
+"""
+
+# A late kernel is compiled by the threads that meet it first, both at once; not before it is called.
+LATE = """
+import numpy as np
+from toy import outer
+from eirnn_np import jit
+
+late = jit._by_intrinsic[outer.put_late]._dispatcher
+a, out = np.arange(1000.0), np.zeros(1000)
+outer.put_if(out, a, False)
+print(len(late.overloads), out.any())
+outer.put_if(out, a, True)
+print(len(late.overloads), (out == 2 * a).all())
 """
 
 
@@ -134,6 +163,12 @@ def test_in_parallel(toy):
     """Each item once, on any number of threads; what a kernel raises on one of them reaches the caller."""
     for _ in range(2):  # compiled, then loaded
         assert run(toy, main=PARALLEL, NUMBA_NUM_THREADS="2") == (["below zero"] * 2, [])
+
+
+def test_a_late_kernel(toy):
+    for threads in "12":
+        for _ in range(2):  # compiled, then loaded
+            assert run(toy, main=LATE, NUMBA_NUM_THREADS=threads) == (["0 False", "1 True"], [])
 
 
 def test_without_a_folder_that_can_be_written(toy, tmp_path):

@@ -188,7 +188,7 @@ def update_blocks(p, update, g, factor):
     update_all(blocks, p, update, g, adam_coefficients(p.dtype.type, update), factor)
 
 
-@entry(nogil=True)
+@entry
 def apply_update(p, update, g, norms):
     """An update of Adam or SGD, in place on the flat buffer p and the moments of `update`; g is the gradient.
 

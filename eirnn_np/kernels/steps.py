@@ -74,7 +74,7 @@ def finish_units(out, ws, network, update, I, O, q):
 prepare_all, all_chunks, finish_all = in_parallel(prepare_units), in_parallel(chunk), in_parallel(finish_units)
 
 
-@entry(nogil=True)
+@entry
 def step(out, ws, network, batch, draw, update):
     """A training step, its gradients alone, or its forward pass alone; returns the loss.
 

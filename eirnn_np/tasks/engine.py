@@ -12,7 +12,7 @@ import numpy as np
 
 from ..jit import entry
 
-compiled = entry(nogil=True, error_model="python")
+compiled = entry(error_model="python")
 
 FIXED, MENU, UNIFORM, TRUNC_EXP = range(4)  # how a duration comes about
 SHOW, SHARE_U, SHARE_REST = range(3)  # how a stimulus level comes about
