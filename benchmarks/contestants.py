@@ -284,7 +284,7 @@ class Jax(Timed):
             updates, moments = optimiser.update(grads, moments, p)
             return optax.apply_updates(p, updates), moments, key, value
 
-        self.jax, self.batches = jax, cycle(batches)
+        self.jax, self.batches, self.plain_step = jax, cycle(batches), step
         self.start = {key: jnp.array(array) for key, array in problem.state.items()}
         self.value_and_grad, self.step = jax.jit(jax.value_and_grad(loss)), jax.jit(step, donate_argnums=(0, 1, 2))
         copy = jax.tree.map(jnp.copy, self.start)
@@ -298,6 +298,35 @@ class Jax(Timed):
         for _ in range(k):
             *self.carry, loss = self.step(*self.carry, *next(self.batches))
         self.jax.block_until_ready(loss)
+
+
+class JaxMany(Timed):
+    """`n` networks at once: vmap of the step above, one jitted call; each network has its own batches and noise."""
+
+    def __init__(self, problem, batches, threads, n):
+        one = Jax(problem, batches, threads)
+        self.jax, self.one, self.n = one.jax, one, n
+        self.step = self.jax.jit(self.jax.vmap(one.plain_step), donate_argnums=(0, 1, 2))
+        self.batches = cycle([
+            [np.stack([batches[(k + i) % len(batches)][part] for i in range(n)]) for part in (0, 1)]
+            for k in range(len(batches))
+        ])  # fmt: skip
+        many = lambda tree: self.jax.tree.map(lambda a: self.jax.numpy.stack([a] * n), tree)  # noqa: E731
+        params, moments, key = one.carry
+        self.carry = many(params), many(moments), self.jax.random.split(key, n)
+        self.first = many(params), many(moments), self.jax.numpy.stack([key] * n)
+
+    def first_losses(self):
+        """(n,) losses of a step in which all have the same batch and noise; and that of one network alone."""
+        batch = next(self.one.batches)
+        *_, losses = self.step(*self.first, *(np.stack([part] * self.n) for part in batch))
+        *_, alone = self.one.step(*self.one.carry, *batch)
+        return np.asarray(losses), float(alone)
+
+    def steps(self, k):
+        for _ in range(k):
+            *self.carry, losses = self.step(*self.carry, *next(self.batches))
+        self.jax.block_until_ready(losses)
 
 
 # --- BrainPy ----------------------------------------------------------------------------------------

@@ -47,35 +47,39 @@ def pretended(network):
             "seconds": 0.25, "short": 0, "measures": measures}  # fmt: skip
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", type=int, default=100_000)
-    parser.add_argument("--workers", type=int, default=1000)
-    arguments = parser.parse_args()
-    executor, memory = Pretend(arguments.workers), []
-    executor.networks = arguments.networks
+def organised(networks, workers):
+    """CPU and wall time of the parent a network, its memory, the size of results.csv; every row is checked."""
+    executor, memory = Pretend(workers), []
+    executor.networks = networks
 
     def report(line):
         if "/" in line and line.split("/")[0].replace(",", "").isdigit():
             count = int(line.split("/")[0].replace(",", ""))
-            if count % (arguments.networks // 10) == 0:
+            if count % (networks // 10) == 0:
                 pages = int(Path("/proc/self/statm").read_text().split()[1])
                 memory.append(pages * resource.getpagesize() / 2**20)
 
     with tempfile.TemporaryDirectory() as scratch:
         wall, cpu = time.perf_counter(), time.process_time()
-        table = ei.sweep(ei.Settings(steps=20), Path(scratch) / "s", seeds=range(arguments.networks), executor=executor,
+        table = ei.sweep(ei.Settings(steps=20), Path(scratch) / "s", seeds=range(networks), executor=executor,
                          figures=False, report=report)  # fmt: skip
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         size = (Path(scratch) / "s" / "results.csv").stat().st_size
-    assert table["seed"].tolist() == list(range(arguments.networks))
+    assert table["seed"].tolist() == list(range(networks))
     assert (table["accuracy"] == table["seed"] / 2**20).all()
-    print(json.dumps({
-        "networks": arguments.networks, "workers": arguments.workers,
-        "cpu_ms_a_network": round(1e3 * cpu / arguments.networks, 4),
-        "wall_ms_a_network": round(1e3 * wall / arguments.networks, 4),
+    return {
+        "networks": networks, "workers": workers, "cpu_ms_a_network": round(1e3 * cpu / networks, 4),
+        "wall_ms_a_network": round(1e3 * wall / networks, 4),
         "memory_mb_at_each_tenth": [round(m, 1) for m in memory], "results_csv_mb": round(size / 2**20, 1),
-    }))  # fmt: skip
+    }  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=1000)
+    arguments = parser.parse_args()
+    print(json.dumps(organised(arguments.networks, arguments.workers)))
 
 
 if __name__ == "__main__":
