@@ -338,7 +338,8 @@ def _go(folder, plan, total, hands, retries, figures, report, signals):
     report = unstoppable(report)
     going = _Sweep(folder, plan, total, hands, report, signals)
     left = len(plan) - going.count
-    report(f"{folder}: {left:,} of {len(plan):,} networks to train")
+    with going.bar.external_write_mode():
+        report(f"{folder}: {left:,} of {len(plan):,} networks to train")
     onwards = f"eirnn-np sweep --resume {shlex.quote(str(folder))} goes on"
     signals.wait = True
     try:
@@ -377,7 +378,7 @@ def _bar(networks, done, total):
 
     return tqdm(total=round(total * (1 - done / networks)), unit=" steps", unit_scale=True, leave=False,
                 file=sys.stderr, disable=not terminal(), desc=f"{done:,} of {networks:,} networks",
-                bar_format="{desc} |{bar}| {rate_fmt}, {remaining} left")  # fmt: skip
+                bar_format="{desc} |{bar}| {rate_noinv_fmt}, {remaining} left")  # fmt: skip
 
 
 def _line(result):
