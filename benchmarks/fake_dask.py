@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import pickle
 import socket
 import subprocess
@@ -91,6 +92,7 @@ async def measure(workers, tasks):
     scheduler = subprocess.Popen(
         [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port),
          "--no-dashboard"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=os.environ | {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "1 day"},  # fakes have no heartbeat
     )  # fmt: skip
     fakes: list = []
     session = {"id": uuid.uuid4().hex, "session": uuid.uuid4().hex}

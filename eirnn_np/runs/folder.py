@@ -21,6 +21,8 @@ from ..params import constraint_of, effective_weights, init_params, load_params,
 from ..trainer import RunError
 from .settings import Settings
 
+FINAL = 200  # steps whose mean is the final loss
+
 
 def next_run_folder(parent="runs", name="run"):
     """Make the first of runs/run-001, runs/run-002 ... that does not exist."""
@@ -187,6 +189,17 @@ def start_params(config, settings):
 def write_losses(folder, losses):
     rows = "".join(f"{k},{loss!r}\n" for k, loss in enumerate(map(float, losses), 1))
     write_file(folder / "loss.csv", "step,loss\n" + rows)
+
+
+def read_losses(folder):
+    """What a loss.csv says, one number a step, whatever else there is of the run."""
+    lines = read_text(Path(folder) / "loss.csv").splitlines()[1:]
+    return np.array([float(line.split(",")[1]) for line in lines])
+
+
+def final_loss(losses):
+    """Mean loss over the last 200 steps, or the last tenth of a shorter training."""
+    return float(np.mean(losses[-min(FINAL, max(1, len(losses) // 10)) :]))
 
 
 @contextlib.contextmanager

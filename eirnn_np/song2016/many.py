@@ -41,7 +41,8 @@ def train_many(trainings, workers, threads, evaluate, report=print):
     jobs = [(task.name, plan, str(folder), threads, evaluate) for task, plan, folder in trainings]
     steps = sum(-(-plan.max_trials // task.batch_size) for task, plan, _ in trainings)
     bar = tqdm(total=steps, unit=" updates", unit_scale=True, leave=False, file=sys.stderr, disable=not terminal(),
-               desc=f"0 of {n} networks", bar_format="{desc} |{bar}| {rate_noinv_fmt}, at most {remaining} left")  # fmt: skip
+               desc=f"0 of {n} networks", bar_format="{desc} |{bar}| {rate_noinv_fmt}, {remaining} left at most"
+    )  # fmt: skip
     done = short = 0
 
     def beat(taken):

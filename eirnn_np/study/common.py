@@ -21,6 +21,7 @@ from ..model import loss_and_grads, recurrent_noise
 from ..params import Params, init_params
 from ..runs import read_run
 from ..runs.crew import Together, cores, tick
+from ..runs.folder import final_loss
 from ..runs.lines import terminal
 from ..trainer import RunError, Trainer, train
 
@@ -153,11 +154,6 @@ def accuracy(basis, config, params, seed):
         return 0.0
     env_kwargs = tasks.evaluation_env_kwargs(basis.task, basis.env_kwargs)
     return float(evaluate(config, params, basis.task, env_kwargs, TRIALS, seed).correct.mean())
-
-
-def final_loss(losses):
-    """Mean loss over the last 200 steps, or the last tenth of a shorter training."""
-    return float(np.mean(losses[-min(200, max(1, len(losses) // 10)) :]))
 
 
 def curve(losses):

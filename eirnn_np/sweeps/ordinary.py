@@ -4,25 +4,21 @@ paper.py has the same names for those of the paper; a sweep trains one kind or t
 """
 
 import contextlib
-import csv
 import dataclasses
 import json
-from pathlib import Path
-
-import numpy as np
 
 from .. import tasks
 from ..checkpoint import CHECKPOINT, PREVIOUS
 from ..config import MASKS, ModelConfig, Penalties
 from ..files import read_text
 from ..params import init_params
+from ..runs.folder import final_loss, read_losses
 from ..runs.settings import Settings, model_config, network_fields
 from ..runs.training import resume, run
 from ..runs.validation import BEST, CHECKS, OUTCOME
 from ..trainer import Trainer
 
-NAME = "a run"
-FINAL = 200  # steps whose mean is the final loss
+NAME, LOSS = "a run", "Loss (nats per time step)"
 FILES = ("config.json", "params.safetensors", CHECKPOINT, PREVIOUS, "loss.csv", "evaluation.json", CHECKS, BEST,
          OUTCOME)  # fmt: skip
 LOST = ("cannot go on", "holds no run")  # what is said of files that are broken beyond going on
@@ -79,26 +75,17 @@ def _silent(_):
     pass
 
 
-def final_loss(losses):
-    """Mean loss over the last 200 steps, or the last tenth of a shorter training."""
-    return float(np.mean(losses[-min(FINAL, max(1, len(losses) // 10)) :]))
-
-
-def losses_of(folder):
-    """What the loss.csv of a run says, one number a step."""
-    with (Path(folder) / "loss.csv").open(newline="") as file:
-        return np.array([float(row[1]) for row in list(csv.reader(file))[1:]])
+def of_losses(folder):
+    """The columns that follow from loss.csv."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        losses = read_losses(folder)
+        return {"steps": len(losses)} | ({"final_loss": final_loss(losses)} if len(losses) else {})
+    return {}
 
 
 def measures(folder):
     """The columns of a row that a run folder can fill, as far as it can."""
-    found: dict = {}
-    folder = Path(folder)
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        losses = losses_of(folder)
-        found["steps"] = len(losses)
-        if len(losses):
-            found["final_loss"] = final_loss(losses)
+    found: dict = of_losses(folder)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         result = json.loads(read_text(folder / "evaluation.json"))
         overall = result["performance"]

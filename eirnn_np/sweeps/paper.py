@@ -9,10 +9,10 @@ import json
 from dataclasses import asdict
 
 from ..files import read_text
-from .ordinary import final_loss, losses_of
+from .ordinary import of_losses
 
 PREFIX = "song2016/"  # of the tasks' names
-NAME = "a network of the paper"
+NAME, LOSS = "a network of the paper", "Loss (squared error)"
 FILES = ("config.json", "result.json", "validation.csv", "loss.csv", "params.safetensors", "best.safetensors",
          "checkpoint.safetensors", "checkpoint.previous.safetensors", "evaluation.json")  # fmt: skip
 LOST = ("holds no training that can go on",)
@@ -76,12 +76,7 @@ def measures(folder):
     from ..analysis.behaviour import wilson_interval
     from ..song2016.tasks import task
 
-    found: dict = {}
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        losses = losses_of(folder)
-        found["steps"] = len(losses)
-        if len(losses):
-            found["final_loss"] = final_loss(losses)
+    found: dict = of_losses(folder)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         result = json.loads(read_text(folder / "result.json"))
         size = task(result["task"]).batch_size

@@ -12,7 +12,10 @@ import numpy as np
 
 from ..figures import STYLE, save_figure
 from ..figures.canvas import canvas
-from ..files import inner_folder, read_text
+from ..files import inner_folder
+from ..runs.folder import read_losses
+from . import ordinary
+from .plan import kind_of
 from .table import read_sweep
 
 POINTS = 100  # of a learning curve
@@ -40,7 +43,7 @@ def draw_sweep(folder, plan):
     with mpl.rc_context(STYLE):
         curves = [_curves(folder, table, rows[:MOST_CURVES]) for rows in members]
         if any(len(each) for _, each in curves):
-            pictures["learning_curves"] = learning_curves(curves, labels)
+            pictures["learning_curves"] = learning_curves(curves, labels, kind_of(settings[0][1]).LOSS)
         if np.isfinite(values).any() and len(settings) <= MOST_SETTINGS:
             groups = [values[rows] for rows in members]
             best = ideal[0] if len(ideal) == 1 and axis_label == ACCURACY else None
@@ -76,8 +79,7 @@ def _curves(folder, table, rows):
     losses = []
     for row in rows:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            lines = read_text(folder / "runs" / table["run"][row] / "loss.csv").splitlines()[1:]
-            losses.append(np.array([float(line.split(",")[1]) for line in lines]))
+            losses.append(read_losses(folder / "runs" / table["run"][row]))
     longest = max((len(each) for each in losses), default=0)
     if not longest:
         return np.empty(0), np.empty((0, 0))
@@ -91,7 +93,7 @@ def _curves(folder, table, rows):
     return np.minimum(edges + width / 2, longest), binned
 
 
-def learning_curves(curves, labels, ax=None):
+def learning_curves(curves, labels, name=ordinary.LOSS, ax=None):
     """Loss against the training step: for each setting the mean over its networks, and their range as a band.
 
     ``curves[s]`` is (steps (P,), losses (N, P)); NaN where a network has stopped. The mean is that of those that still
@@ -111,7 +113,7 @@ def learning_curves(curves, labels, ax=None):
         ax.plot(steps[shown], mean, color=colour, lw=1.6, label=f"{label} (n = {len(losses)})")
         if len(losses) > 1:
             ax.fill_between(steps[shown], low, high, color=colour, alpha=0.15 if few else 0.05, lw=0)
-    ax.set(xlabel="Training step", ylabel="Loss (nats per time step)", yscale="log", xlim=(0, None))
+    ax.set(xlabel="Training step", ylabel=name, yscale="log", xlim=(0, None))
     if len(labels) <= 24:
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8 if len(labels) > 12 else 10)
     return figure
