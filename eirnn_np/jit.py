@@ -60,7 +60,7 @@ def entry(function=None, **options):
     if function is None:
         return lambda function: entry(function, **options)
     dispatcher = njit(**{"error_model": "numpy", "no_cfunc_wrapper": True, "nogil": True, **options})(function)
-    dispatcher._cache = KernelCache(function)
+    dispatcher._cache = KernelCache(function, of_python=True)
     return dispatcher
 
 
@@ -250,8 +250,8 @@ def _plain(kind):
 class KernelCache(_Cache):
     """The cache of a dispatcher, in files of cache.py."""
 
-    def __init__(self, function):
-        self._function, self._source = function, Path(function.__code__.co_filename)
+    def __init__(self, function, of_python=False):
+        self._function, self._source, self._of_python = function, Path(function.__code__.co_filename), of_python
         self._stamp = cache.stamp(self._source.parent)
 
     def load_overload(self, sig, target_context):
@@ -260,7 +260,7 @@ class KernelCache(_Cache):
         path = self._path(sig, target_context.codegen())
         stored = cache.read(path, self._stamp) if path else None
         if stored is None:
-            notices.about_to_compile(self._function.__module__)
+            notices.about_to_compile(self._function.__module__, str(sig) if self._of_python else "")
             return None
         called, parallel, reduced = pickle.loads(stored)
         if parallel:

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-SECONDS = 15  # that the kernels of a training step take, about, on one core that does nothing else
+SECONDS = 10  # that the kernels of a training step take, about, on one core that does nothing else
 
 
 def at_a_terminal(line):
@@ -13,7 +13,7 @@ def at_a_terminal(line):
 
 
 _tell = at_a_terminal
-_told: set = set()
+_told: dict[str, set[str]] = {}  # wing: the dtypes of what was announced, "" for integers alone
 
 
 @contextlib.contextmanager
@@ -27,10 +27,20 @@ def told_by(say):
         _tell = before
 
 
-def about_to_compile(module):
-    """Say so, before: once for each wing that has kernels of its own."""
+def about_to_compile(module, types=""):
+    """Say so, before: once for each wing that has kernels of its own, and again for its other dtype.
+
+    `types` are those of the arguments of what Python calls, written out. The first kernel of a step has integers alone:
+    it speaks for the dtype that comes next.
+    """
     wing = module.removeprefix("eirnn_np.").partition(".")[0]
-    if wing not in _told:
-        _told.add(wing)
-        what, about = ("", f"about {SECONDS} s") if wing == "kernels" else (f" of {wing}", "a few s")
+    dtype = next((name for name in ("float32", "float64") if name in types), "")
+    told = _told.setdefault(wing, set())
+    if told and (dtype in told or not dtype):
+        return
+    again = told - {""}
+    if again or not told:
+        what = (f" of {wing}" if wing != "kernels" else "") + (f" for {dtype}" if again else "")
+        about = f"about {SECONDS} s" if wing == "kernels" else "a few s"
         _tell(f"compiling the kernels{what}, once for this machine ({about})")
+    told.add(dtype)

@@ -32,7 +32,7 @@ def test_it_is_said_once_before_and_not_at_all_when_the_cache_has_it(tmp_path):
 
 @pytest.fixture
 def nothing_told(monkeypatch):
-    monkeypatch.setattr(notices, "_told", set())
+    monkeypatch.setattr(notices, "_told", {})
 
 
 @pytest.mark.parametrize("watched", [True, False])
@@ -65,3 +65,19 @@ def test_kernels_of_other_wings_have_a_line_of_their_own(nothing_told):
     assert [line.partition(",")[0] for line in said] == [
         "compiling the kernels of tasks", "compiling the kernels", "compiling the kernels of mine",
     ]  # fmt: skip
+
+
+def test_the_other_dtype_takes_as_long_and_is_announced(nothing_told):
+    """A kernel of integers comes first in a step: it belongs to the dtype after it."""
+    said = []
+    with notices.told_by(said.append):
+        for types in (
+            "array(int32)",
+            "array(float32)",
+            "array(float32), array(float64)",
+            "int64",
+            "array(float64)",
+            "float64",
+        ):
+            notices.about_to_compile("eirnn_np.kernels.x", types)
+    assert said == [LINE, LINE.replace(", once", " for float64, once")]
