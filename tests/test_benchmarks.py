@@ -14,6 +14,7 @@ import contestants
 import machines
 import peers
 import scaling
+import sweeps
 
 FOLDER = Path(common.__file__).parent
 
@@ -197,6 +198,24 @@ def test_the_small_scripts_run(tmp_path, run):
     (toy,) = shares["sizes"].values()
     assert sum(toy["parts"].values()) == pytest.approx(toy["seconds"])
     assert len(toy["parts"]) == 8
+
+
+def test_sweeps_at_toy_size(tmp_path, run):
+    files = "--json", tmp_path / "s.json"
+    printed = run("sweeps", "--part", "organisation", "parent", "many", "--rounds", 1, "--many", 20, *files)
+    result = json.loads((tmp_path / "s.json").read_text())
+    assert set(result["parts"]) == {"organisation", "parent", "many"}
+    assert result["parts"]["organisation"]["network_ms"]["n"] == 20
+    assert [part["networks"] for part in result["parts"]["parent"]] == [20, 200]
+    assert len(result["parts"]["many"]["parent_mb"]) == 10
+    assert printed == sweeps.markdown(result) + "\n"
+
+
+def test_the_page_on_sweeps_says_what_its_file_says():
+    result = json.loads((FOLDER / "results" / "sweeps.json").read_text())
+    assert set(result["parts"]) == set(sweeps.PARTS)
+    page = (FOLDER.parent / "docs" / "sweeps.md").read_text()
+    assert page.partition("<!-- sweeps -->\n")[2].partition("\n<!-- /sweeps -->")[0] == sweeps.markdown(result)
 
 
 @pytest.mark.parametrize("peer", ["Jax", "BrainPy"])

@@ -20,6 +20,7 @@ import pytest
 
 import eirnn_np as ei
 from eirnn_np.cli import main
+from eirnn_np.runs import crew
 from eirnn_np.sweeps import Plan, network, pictures
 from eirnn_np.sweeps.plan import parse_grid, parse_seeds, seeds_text
 
@@ -385,6 +386,13 @@ def test_networks_of_the_paper_go_the_same_way(tmp_path, monkeypatch):
     again = folder / "runs" / "omega=2.0__seed=3" / "params.safetensors"
     assert again.read_bytes() == (tmp_path / "omega=2.0__seed=3" / "params.safetensors").read_bytes()
     assert (folder / "results.csv").read_text().count(",done,") == 2
+
+
+def test_a_stop_ends_what_has_not_come_to_a_step(tmp_path):
+    with crew.Crew(1) as one:
+        future = one.submit(time.sleep, 100)
+        one.stop()
+        assert isinstance(future.exception(), BrokenProcessPool)
 
 
 SCRIPT = """

@@ -101,7 +101,7 @@ class Crew(Executor):
         self._stop, self._counts = self._context.RawArray("b", 1), self._context.RawArray("q", n)
         self._warm, self._threads, self.workers = (warm, arguments), threads, n
         self._pools = [self._pool(i) for i in range(n)]
-        self._free = collections.deque(range(n))
+        self._free, self._begun = collections.deque(range(n)), [0] * n
         for pool in self._pools:  # all start at once, and meanwhile the caller can do something else
             self._started(pool, _nothing)
 
@@ -127,6 +127,7 @@ class Crew(Executor):
 
     def submit(self, function, /, *arguments, **named):
         index = self._free.popleft()
+        self._begun[index] = self._counts[index]
         try:
             future = self._started(self._pools[index], function, *arguments, **named)
         except BrokenProcessPool:  # it died between two jobs, and none is to blame
@@ -146,15 +147,16 @@ class Crew(Executor):
         return sum(self._counts)
 
     def stop(self):
-        """Ask all jobs to end at their next `tick`."""
+        """Ask all jobs to end at their next `tick`; those that have not come to one yet are ended, and lose nothing."""
         self._stop[0] = 1
+        self.kill(lambda index: self._counts[index] == self._begun[index])
 
-    def kill(self):
-        """End the workers that still have a job."""
+    def kill(self, which=lambda index: True):
+        """End the workers that still have a job, or which of them."""
         for index in set(range(self.workers)) - set(self._free):
-            pool = self._pools[index]
-            for process in list((pool._processes or {}).values()):
-                process.kill()
+            for process in list((self._pools[index]._processes or {}).values()):
+                if which(index):
+                    process.kill()
 
     def shutdown(self, wait=True, *, cancel_futures=False):
         for pool in self._pools:
@@ -318,6 +320,8 @@ class Together:
                 beat=None if beat is None else lambda: beat(crew.steps() - before), stopping=stopping,
             ):  # fmt: skip
                 outcome.job = outcome.job[1:]
+                if isinstance(outcome.error, BrokenProcessPool) and stopping():
+                    continue  # it was told to
                 if not isinstance(outcome.error, CancelledError) and outcome.value is not _STOPPED:
                     if outcome.error is None:
                         (outcome.value,) = outcome.value

@@ -289,7 +289,8 @@ class _Sweep:
     def take(self, outcome):
         """A network has ended, one way or another: its row and its line."""
         network, result = outcome.job[1], outcome.value
-        if isinstance(outcome.error, CancelledError) or (result and result["status"] == one.STOPPED):
+        ended = isinstance(outcome.error, BrokenProcessPool) and self.stopped  # it was told to
+        if ended or isinstance(outcome.error, CancelledError) or (result and result["status"] == one.STOPPED):
             self.unfinished += 1
             return
         if result is None:
