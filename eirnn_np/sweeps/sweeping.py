@@ -29,7 +29,7 @@ from .cluster import Cluster
 from .plan import Plan, kind_of, parse_seeds
 from .table import RESULTS, Table, read_sweep, succeeded
 
-FLUSH = 5.0  # s between two writes of results.csv
+FLUSH, MOST_ROWS = 5.0, 5000  # s between two writes of results.csv, and rows that wait for it
 MOST_WORKERS = 4096
 
 
@@ -318,7 +318,7 @@ class _Sweep:
             self.bar.n = min(self._short, self.bar.total)
         self.bar.set_description_str(f"{self.count:,} of {len(self.plan):,} networks", refresh=False)
         self.bar.refresh()
-        if last or time.monotonic() - self._flushed >= FLUSH:
+        if last or time.monotonic() - self._flushed >= FLUSH or self.table.waiting >= MOST_ROWS:
             self.table.flush()
             self._flushed = time.monotonic()
 

@@ -69,6 +69,11 @@ class Table:
             row[column] = network.options[name]
         self._waiting.append(_line([row.get(column, "") for column in self.columns]))
 
+    @property
+    def waiting(self):
+        """How many rows."""
+        return len(self._waiting)
+
     def flush(self):
         """Make the files of the networks last, then append their rows."""
         if not self._waiting:
