@@ -28,12 +28,31 @@ DOCS = Path(__file__).parent.parent / "docs"
 NUMBERS, UPDATES, PAGE = DOCS / "paper" / "numbers.json", DOCS / "paper" / "updates.json", DOCS / "paper.md"
 LEFT_OUT = {"axes", "slopes", "eye", "paths", "d_prime", "regression"}  # large, and in no table
 
+SHOWN = (  # figure, what it shows, task, file
+    ("2A: correct against the time of viewing", "Longer viewing, more correct", "rdm_varstim", "rdm_varstim_durations"),
+    ("2B: reaction time against coherence", "Reaction time falls with coherence", "rdm_rt", "rdm_rt_times"),
+    ("2B: selective units around the response", "Rates rise to the response", "rdm_rt", "rdm_rt_response"),
+    ("3: choices, all-to-all network", "Psychometric curve of rdm_dense", "rdm_dense", "rdm_dense_psychometric"),
+    ("3: W_rec among selective units, three structures", "Weights sorted by selectivity", "rdm_dense", "structures"),
+    ("4: choices in both contexts", "Psychometric curves of mante", "mante", "mante_psychometric"),
+    ("4: state space", "Trajectories on the regression axes", "mante", "mante_state_space"),
+    ("4: regression weights of the units", "Choice, motion and colour", "mante", "mante_regression"),
+    ("5: choices, two areas", "Psychometric curves of mante_areas", "mante_areas", "mante_areas_psychometric"),
+    ("5: regression weights by area", "Sensory and motor units", "mante_areas", "mante_areas_regression"),
+    ("6: choices, and precision of both senses", "Cue combination", "multisensory", "multisensory"),
+    ("7: correct by pair", "Per cent correct in the plane of f1 and f2", "romo", "romo_pairs"),
+    ("7: tuning to f1", "Slopes at two times", "romo", "romo_tuning"),
+    ("8: eye position and paths", "Eye position in time and in the plane", "lee", "lee_eye"),
+    ("8: noiseless trials on two components", "Components of lee", "lee", "lee_components"),
+)
+
 
 def render(text, numbers, updates):
     """The page with every block made anew."""
-    blocks = {"lead": lead, "learning": learning, "claims": table, "fits": fits, "gaze": gaze, "omega": omega,
-              "costs": lambda numbers: costs(numbers, updates), "whole": lambda numbers: whole(numbers, updates),
-              "shares": lambda numbers: shares(updates)}  # fmt: skip
+    blocks = {"lead": lead, "learning": learning, "claims": table, "fits": fits, "gaze": gaze, "pictures": pictures,
+              "omega": omega, "shares": lambda numbers: shares(updates),
+              "costs": lambda numbers: costs(numbers, updates),
+              "whole": lambda numbers: whole(numbers, updates)}  # fmt: skip
     for name, make in blocks.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
         assert mark, name
@@ -124,6 +143,14 @@ def shares(updates):
         cells = [f"{found['value']:.2g} | {100 * found['share']:.2g} %" if found else "- | -" for found in (start, end)]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def pictures(numbers):
+    """The figures of the tasks that were trained."""
+    rows = [
+        f"| {what} | ![{shows}](figures/paper_{name}.png) |" for what, shows, task, name in SHOWN if task in numbers
+    ]
+    return "\n".join(["| figure | |", "| --- | --- |", *rows])
 
 
 def gaze(numbers):

@@ -201,8 +201,9 @@ def _loop(training, folder, signals, checkpoint_every, told):
     training.trainer.compile(len(task.batch(plan.seed, training.k)[0]), task.batch_size)
     since = np.array([time.perf_counter(), time.process_time()])
     silent = told is not None or not terminal()
-    bar = tqdm(total=plan.max_trials, initial=training.trials, unit="trial", unit_scale=True, leave=False,
-               desc=f"{task.name} seed {plan.seed}", disable=silent, file=sys.stderr)  # fmt: skip
+    bar = tqdm(total=plan.max_trials, initial=training.trials, unit=" trials", unit_scale=True, leave=False,
+               desc=f"{task.name} seed {plan.seed}", disable=silent, file=sys.stderr,
+               bar_format="{desc}: {n_fmt} of at most {total_fmt} trials [{elapsed}, {rate_fmt}{postfix}]")  # fmt: skip
     try:
         with bar:
             if not training.k:
