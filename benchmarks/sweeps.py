@@ -286,7 +286,7 @@ def spread(d, scale=1.0, digits_=None):
 
 def markdown(result):
     """The table of docs/sweeps.md: medians, quartiles and n of every part that there is."""
-    rows, parts = [], result["parts"]
+    rows, parts, machine = [], result["parts"], result["machine"]
     if part := parts.get("startup"):
         rows.append(("whole life of a sweep of one step a core, warm cache", f"{spread(part['sweep'])} s; `train` "
                      f"{digits(part['train']['median'])} s, `import numba` "
@@ -307,8 +307,9 @@ def markdown(result):
                      f"({low:.0f} – {high:.0f}); all {part['rows_right']:,} rows right (n = 1)"))  # fmt: skip
     if part := parts.get("hundred"):
         rows.append((f"{part['networks']} networks of the tutorial, {part['steps']:,} steps each",
-                     f"{part['seconds']:,.0f} s, {digits(part['ms_a_network_and_step'])} ms a network and step (n = 1);"
-                     f" accuracy {spread(part['accuracy'], digits_=3)}"))  # fmt: skip
+                     f"{part['seconds']:,.0f} s, {digits(part['ms_a_network_and_step'])} ms a network and step: "
+                     f"{3600 * part['networks'] / part['seconds'] / machine['cores']:,.0f} networks a core and hour "
+                     f"(n = 1); accuracy {spread(part['accuracy'], digits_=3)}"))  # fmt: skip
         titles = {"jax": f"JAX, `vmap` over {part['networks']} networks", "torch": "PyTorch original, a process a core",
                   "torch-fast": "the fastest PyTorch that we found, a process a core"}  # fmt: skip
         for name, peer in part["peers"].items():
@@ -325,7 +326,6 @@ def markdown(result):
                      f"{part['ahead']:,} at a time", f"{part['tasks_a_second']:,.0f} tasks a second, "
                      f"{part['cpu_ms_a_task']:.2f} ms of CPU each, {part['memory_mb'][0]:.0f} MB at a tenth, "
                      f"{part['memory_mb'][-1]:.0f} at the end (n = 1)"))  # fmt: skip
-    machine = result["machine"]
     head = f"{machine['cpu']}, {machine['cores']} cores"
     lines = [f"| on {head} | median (quartiles, n) |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
     return "\n".join(lines)

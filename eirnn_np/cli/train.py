@@ -79,6 +79,11 @@ def run(arguments):
     figures, tell = not arguments.no_figures, unstoppable(say)
     if arguments.resume is None:
         given = {name: value for name, value in given_options(arguments).items() if name != "out"}
+        if str(given.get("task", "")).startswith("song2016/"):
+            name = given["task"].partition("/")[2]
+            raise ValueError(
+                f"a task of the paper: eirnn-np paper {name} trains it, or eirnn-np sweep --task song2016/{name}"
+            )
         own = {field.name for field in dataclasses.fields(runs.Settings)}
         settings = runs.Settings(**{name: value for name, value in given.items() if name in own})
         network = {name: value for name, value in given.items() if name not in own}
