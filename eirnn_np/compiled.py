@@ -1,6 +1,6 @@
 """The compiled step as an object: a network in the form that the kernels take, and the arrays that they work in.
 
-Between the public layer, which checks what a user passes, and kernels.py, which trusts it. Checks nothing itself.
+Between the public layer, which checks what a user passes, and the kernels, which trust it. Checks nothing itself.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""A trained network on new trials: what it did at each time step. Measures of that are in analysis.py.
+"""A trained network on new trials: what it did at each time step. Measures of that are in analysis.
 
 Trials and noise come from streams that no training draws from (tasks/seeds.py).
 Shapes: N trials, T time steps, I inputs, H units, O outputs.

@@ -17,9 +17,9 @@ from .params import init_params
 
 GOLDEN_STREAM = 0x474F4C44  # "GOLD": inputs and labels
 ADAM_STEPS = (1, 10)
-# A correct float64 port differs by rounding alone; Adam's first step divides two numbers of the same size,
-# so a gradient that is nearly 0 can turn its rounding into a visible step (measured: below 1e-9).
 RESULTS = ("states", "rates", "outputs", "loss", "grads.", "params_after_")  # the other tensors are what goes in
+# A correct port in float64 differs by rounding alone. But Adam's first step divides two numbers of the same size, so a
+# gradient that is nearly 0 can turn its rounding into a visible step (measured: below 1e-9).
 TOLERANCE = {"default": 1e-10, "params_after": 1e-7}
 
 

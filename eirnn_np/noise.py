@@ -1,9 +1,8 @@
 """Random numbers as a pure function of a counter: Philox4x32-10 and Box-Muller in plain NumPy.
 
-The readable truth beside the generator in kernels.py, and equal to it to the bit.
-A draw depends on (seed, step, time, trial, unit) and on nothing else: not on the number of threads,
-not on what was drawn before. So a checkpoint holds no generator state.
-Sources: Salmon et al. (2011), SC'11, "Parallel random numbers: as easy as 1, 2, 3"; Box & Muller (1958).
+The readable truth beside kernels/normals.py, and equal to it to the bit. A draw depends on (seed, step, time, trial,
+unit) and on nothing else: not on the number of threads, not on what was drawn before. So a checkpoint holds no state of
+a generator. Sources: Salmon et al. (2011), SC'11, "Parallel random numbers: as easy as 1, 2, 3"; Box & Muller (1958).
 """
 
 import numpy as np
@@ -63,8 +62,8 @@ def uniforms(seed, stream, n):
 def normals(seed, step, n_time, n_batch, n_unit, stream=0):
     """Standard normals (T, B, H) float32 for one training step; of a stream of its own for another use than noise.
 
-    The counter is (16 g + lane, trial, time, step), where unit = 64 g + 16 w + lane and w is the
-    output word: so sixteen lanes side by side make 64 neighbouring units.
+    The counter is (16 g + lane, trial, time, step), where unit = 64 g + 16 w + lane and w is the output word: so
+    sixteen lanes side by side make 64 neighbouring units.
     """
     groups = -(-n_unit // 64)
     index = np.arange(16 * groups)
@@ -81,8 +80,8 @@ def normals(seed, step, n_time, n_batch, n_unit, stream=0):
 def box_muller(word_a, word_b):
     """Two float32 normals from two 32-bit words: sqrt(-2 ln u) (cos, sin)(2 pi v).
 
-    u = (word_a + 1/2) / 2**32 and v = word_b / 2**32. Products and sums of float32 only, so that every
-    machine gets the same bits: no library's log, sin or cos does.
+    u = (word_a + 1/2) / 2**32 and v = word_b / 2**32. Products and sums of float32 only, so that every machine gets the
+    same bits: no library's log, sin or cos gives them.
     """
     radius = np.sqrt(_minus_two_log(word_a.astype(np.float32) * np.float32(2.0**-32) + np.float32(2.0**-33)))
     cosine, sine = _cos_sin_turn(word_b.astype(np.uint32))

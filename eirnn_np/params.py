@@ -61,8 +61,8 @@ class Params:
     flat : (n,) array
         All parameters in the order below; what the optimiser works on.
     w_in, b_in, w_rec, b_rec, w_out, b_out, x0 : arrays
-        (H, I), (H,), (H, H), (H,), (O, R), (O,), and (H,) or None. The weights are the raw theta: constraint
-        and mask are applied in use (F1).
+        (H, I), (H,), (H, H), (H,), (O, R), (O,), and (H,) or None. The weights are the raw theta: constraint and mask
+        are applied in use (F1).
     shapes : mapping
         Name to shape, in the order of the buffer.
 
@@ -288,13 +288,15 @@ def _of_buffer(sizes, flat):
 def init_params(config: ModelConfig, seed: int = 0, dtype: DTypeLike = "float32") -> Params:
     """Starting parameters, distributed as the original's; a pure function of (config, seed, dtype).
 
-    Weights and biases are uniform on (-k, k), k = 1 / sqrt(fan_in); then the part of w_rec that
-    belongs to excitatory units is divided by E / (H - E), so that excitation and inhibition balance
-    (EI_RNN.ipynb, EIRecLinear.reset_parameters), unless w_rec is free. With dynamics="brainpy" weights have
-    k = sqrt(3 / fan_in), b_in is 0, and the division falls on the rows, as in that tutorial.
-    Of weights that are rectified the absolute value is taken: one that starts below 0 would never move.
-    The numbers come from Philox (noise.py), so they are the same on every machine. x0 starts at 0, with
-    dynamics="brainpy" at 0.1: there relu'(0) = 0 is in its only path to the loss and would hold it at 0.
+    Weights and biases are uniform on (-k, k), k = 1 / sqrt(fan_in). Then the part of w_rec that belongs to excitatory
+    units is divided by E / (H - E), so that excitation and inhibition balance, unless w_rec is free (EI_RNN.ipynb,
+    EIRecLinear.reset_parameters). Of weights that are rectified the absolute value is taken: one that starts below 0
+    would never move. x0 starts at 0.
+
+    With dynamics="brainpy" weights have k = sqrt(3 / fan_in), b_in is 0, and the division falls on the rows, as in that
+    tutorial. There x0 starts at 0.1: relu'(0) = 0 is in its only path to the loss and would hold it at 0.
+
+    The numbers come from Philox (noise.py), so they are the same on every machine.
     """
     H, I, E, R = config.n_hidden, config.n_in, config.n_exc, config.n_read
     brainpy = config.dynamics == "brainpy"

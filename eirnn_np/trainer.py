@@ -50,7 +50,8 @@ class Trainer:
     Attributes
     ----------
     optimiser : Adam or SGD
-        Also under the name ``adam``.
+    adam : Adam
+        The same under an older name; AttributeError where it is an SGD.
     grads : Params
         The gradients of the last step, before clipping.
     k : int
@@ -117,7 +118,9 @@ class Trainer:
         self._params = value
 
     @property
-    def adam(self) -> Optimiser:
+    def adam(self) -> Adam:
+        if not isinstance(self.optimiser, Adam):
+            raise AttributeError(f"this trainer has an {type(self.optimiser).__name__}, no Adam: trainer.optimiser")
         return self.optimiser
 
     def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:

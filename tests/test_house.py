@@ -7,10 +7,19 @@ import ast
 import importlib
 from pathlib import Path
 
+import numba
+import numpy as np
 import pytest
 
 import eirnn_np as ei
+from eirnn_np import kernels, tasks
 from eirnn_np.cli import COMMANDS as _COMMANDS
+from eirnn_np.dynamics import kernels as dynamics_kernels
+from eirnn_np.functions import ACTIVATIONS
+from eirnn_np.kernels import arrays
+from eirnn_np.song2016 import names as paper_names
+from eirnn_np.song2016.folder import Plan
+from eirnn_np.song2016.tasks import TASKS
 
 PACKAGE = Path(ei.__file__).parent
 COMMANDS = [name.replace("-", "_") for name in _COMMANDS]
@@ -164,6 +173,42 @@ def test_an_arrow_that_points_up_is_seen(monkeypatch, tmp_path):
         monkeypatch.setitem(MODULES, "params", tmp_path / "params.py")
         with pytest.raises(AssertionError, match="params imports runs"):
             test_arrows_point_down("params")
+
+
+# --- What must stand twice: a kernel takes nothing from outside of its folder, and help texts import nothing ---
+
+
+def test_the_flat_buffer_has_one_layout():
+    config = ei.ModelConfig(n_in=3, n_hidden=7, n_out=2, e_ratio=0.6, train_x0=True)
+    params = ei.Params.like(config)
+    params.flat = np.arange(params.flat.size)
+    sizes = config.n_in, config.n_hidden, config.n_read, config.n_out
+
+    @numba.njit
+    def found(flat):
+        return [arrays.place(which, *sizes) for which in range(7)], arrays.split(flat, *sizes)
+
+    places, views = found(params.flat)
+    for (start, width), (name, array) in zip(places, params.items()):
+        assert (params.flat[start], width) == (array.flat[0], array[0].size), name
+    for view, (name, array) in zip(views, params.items()):
+        np.testing.assert_array_equal(view, array, name)
+
+
+def test_the_activations_have_one_list():
+    names = tuple(ACTIVATIONS)
+    assert len({getattr(kernels, name.upper()) for name in names}) == len(names)
+    assert set(dynamics_kernels.NAMES) == set(names)
+    assert [getattr(dynamics_kernels, name.upper()) for name in dynamics_kernels.NAMES] == list(range(len(names)))
+
+
+def test_the_tutorial_has_one_time_step():
+    assert tasks.default_env_kwargs(tasks.TUTORIAL_TASK, None)["dt"] == ei.ModelConfig().dt
+
+
+def test_the_paper_has_one_plan():
+    assert (paper_names.OMEGA, paper_names.MAX_TRIALS) == (Plan.omega, Plan.max_trials)
+    assert set(paper_names.NAMES) == set(TASKS)
 
 
 def test_nobody_outside_a_wing_reaches_into_another_s_private_names():

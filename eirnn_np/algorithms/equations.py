@@ -1,8 +1,8 @@
 """Other ways to a gradient, in plain NumPy, one line per equation: truncated BPTT, RTRL, e-prop and RFLO.
 
 Beside reference.py, and as readable: equation numbers are those of docs/derivation.md, sections 10 to 12. Checks
-nothing (seam.py does). `rtrl` and `eprop` run forward in time and keep no trajectory; `rtrl` shares no
-derivation with BPTT, so that it can serve as its oracle.
+nothing (seam.py does). `rtrl` and `eprop` run forward in time and keep no trajectory; `rtrl` shares no derivation with
+BPTT, so that it can serve as its oracle.
 Shapes: T time steps, B trials, I inputs, H units, R units that are read out, O outputs; S = H + I + 1, the length of
 s_t = [r_{t-1}, u_t, 1]; V = [W_rec, W_in, b] is (H, S).
 """

@@ -1,7 +1,7 @@
 """Numba kernels of truncated BPTT and of the eligibility traces; equations.py has the same in plain NumPy.
 
-Simple loops, that LLVM vectorises. Takes arrays that the caller has validated. Each
-array element has one writer and sums have one order, so results do not depend on the number of threads.
+Simple loops that LLVM vectorises, on arrays that the caller has checked. Each element of an array has one writer and
+each sum one order, so results do not depend on the number of threads.
 Shapes as in equations.py: s_t = [r_{t-1}, u_t, 1] is (T, B, S), S = H + I + 1; dv (H, S).
 """
 
@@ -15,8 +15,8 @@ from ..jit import entry, ieee, kernel, restore
 def sweep_trial(dx, dr, own, slope, alpha, w_rec, b, steps, brainpy):
     """dx[:, b] after `steps` sweeps of (T1), in place; dx (T+1, B, H) starts at 0, dr (H,) is work.
 
-    Times run upwards, so dx_{t+1} is still that of the sweep before. Sweep k leaves the last k times as they
-    are: nothing reaches them from further than the end.
+    Times run upwards, so dx_{t+1} is still that of the sweep before. Sweep k leaves the last k times as they are:
+    nothing reaches them from further than the end.
     """
     T, H, zero = slope.shape[0], alpha.size, dx.dtype.type(0)
     for k in range(min(steps, T)):

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,8 @@ from ..trainer import DEFAULT_RATE, Trainer, blank_batch, check_trainer, frozen_
 from . import equations, kernels
 from .names import ALGORITHMS
 
-Gradient = Callable[..., tuple[float, Params]]  # the signature of `loss_and_grads`
+Result = tuple[float, Params]  # the loss, and its gradient
+Gradient = Callable[..., Result]  # with the signature of `loss_and_grads`
 
 FEEDBACK_STREAM = 0x46454544  # "FEED": keeps the feedback weights apart from all that is drawn of the same seed
 
@@ -66,29 +68,18 @@ def check_truncation(truncation) -> int:
     return check_integer("truncation (of the algorithm tbptt)", truncation, 1)
 
 
-def truncated_bptt(
-    config: ModelConfig,
-    params: Params,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    noise: np.ndarray | None = None,
-    weights: np.ndarray | None = None,
-    backend: str = "numba",
-    *,
-    input_noise: np.ndarray | None = None,
-    steps: int,
-) -> tuple[float, Params]:
+def truncated_bptt(config: ModelConfig, params: Params, *batch: Any, steps: int, **options: Any) -> Result:
     """As `loss_and_grads`, but the loss of each time step reaches back through at most `steps` steps. (T1)
 
     Sliding truncation, BPTT(h) of Williams & Peng (1990): `steps` = 1 keeps what a step does to its own loss,
-    `steps` >= T is BPTT. Time O(steps T B H^2).
+    `steps` >= T is BPTT. Time O(steps T B H^2). All other arguments are those of `loss_and_grads`.
     """
     steps = check_truncation(steps)
-    params, batch = _check(config, params, inputs, labels, noise, weights, backend, input_noise)
+    params, found, backend = _check(config, params, *batch, **options)
     if backend == "numpy":
-        loss, grads = equations.truncated_bptt(config, params, *batch, steps=steps)
+        loss, grads = equations.truncated_bptt(config, params, *found, steps=steps)
         return float(loss), grads
-    run = _Compiled(config, params, *batch)
+    run = _Compiled(config, params, *found)
     T, B, H = run.r.shape
     dx = np.zeros((T + 1, B, H), params.dtype)
     w_rec = effective_weights(config, params)
@@ -106,54 +97,38 @@ def truncated_bptt(
     return run.finish(dv, dx0)
 
 
-def rtrl(
-    config: ModelConfig,
-    params: Params,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    noise: np.ndarray | None = None,
-    weights: np.ndarray | None = None,
-    backend: str = "numpy",
-    *,
-    input_noise: np.ndarray | None = None,
-) -> tuple[float, Params]:
+def rtrl(config: ModelConfig, params: Params, *batch: Any, **options: Any) -> Result:
     """As `loss_and_grads`, by real-time recurrent learning. (R1)-(R4)
 
-    Exact: equal to BPTT to rounding. Plain NumPy under either name of a backend, since almost all of its time is
-    spent in one matrix product. Time O(T B H^4), memory O(B H^3): for small networks.
+    Exact: equal to BPTT to rounding. Plain NumPy under either name of a backend, since almost all of its time is spent
+    in one matrix product. Time O(T B H^4), memory O(B H^3): for small networks. Arguments are those of
+    `loss_and_grads`.
     """
-    params, batch = _check(config, params, inputs, labels, noise, weights, backend, input_noise)
-    loss, grads = equations.rtrl(config, params, *batch)
+    params, found, _ = _check(config, params, *batch, **options)
+    loss, grads = equations.rtrl(config, params, *found)
     return float(loss), grads
 
 
 def eprop(
-    config: ModelConfig,
-    params: Params,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    noise: np.ndarray | None = None,
-    weights: np.ndarray | None = None,
-    backend: str = "numba",
-    *,
-    input_noise: np.ndarray | None = None,
-    feedback: np.ndarray | None = None,
-) -> tuple[float, Params]:
+    config: ModelConfig, params: Params, *batch: Any, feedback: np.ndarray | None = None, **options: Any
+) -> Result:
     """As `loss_and_grads`, by eligibility traces: an approximation, local in space and forward in time. (L1)-(L3)
 
     Parameters
     ----------
+    config, params, *batch, **options
+        Those of `loss_and_grads`.
     feedback : (O, H) array, optional
         Fixed weights by which the error comes back. None takes the read-out weights (symmetric e-prop): then
         inhibitory units, which are not read out, get no error, and the weights onto them a gradient of 0.
     """
-    params, batch = _check(config, params, inputs, labels, noise, weights, backend, input_noise)
+    params, found, backend = _check(config, params, *batch, **options)
     if feedback is not None:
         feedback = check_array("feedback", feedback, (config.n_out, config.n_hidden), params.dtype)
     if backend == "numpy":
-        loss, grads = equations.eprop(config, params, *batch, feedback=feedback)
+        loss, grads = equations.eprop(config, params, *found, feedback=feedback)
         return float(loss), grads
-    run = _Compiled(config, params, *batch)
+    run = _Compiled(config, params, *found)
     signal = run.own if feedback is None else run.dz @ feedback + run.own_rates
     dv = np.zeros((config.n_hidden, run.s.shape[2]), params.dtype)
     dx0 = np.zeros(config.n_hidden, params.dtype)
@@ -162,21 +137,9 @@ def eprop(
     return run.finish(dv, dx0)
 
 
-def rflo(
-    config: ModelConfig,
-    params: Params,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    noise: np.ndarray | None = None,
-    weights: np.ndarray | None = None,
-    backend: str = "numba",
-    *,
-    input_noise: np.ndarray | None = None,
-    seed: int = 0,
-) -> tuple[float, Params]:
+def rflo(config: ModelConfig, params: Params, *batch: Any, seed: int = 0, **options: Any) -> Result:
     """As `eprop`, with `random_feedback` to all units: RFLO (Murray 2019) for these equations."""
-    feedback = random_feedback(config, seed)
-    return eprop(config, params, inputs, labels, noise, weights, backend, input_noise=input_noise, feedback=feedback)
+    return eprop(config, params, *batch, feedback=random_feedback(config, seed), **options)
 
 
 def random_feedback(config: ModelConfig, seed: int = 0, inhibitory: bool = True) -> np.ndarray:
@@ -302,11 +265,13 @@ class _Compiled:
         return float(loss), grads
 
 
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # u, targets, noise, weights
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def _check(config, params, inputs, labels, noise, weights, backend, input_noise) -> tuple[Params, Batch]:
-    """What `loss_and_grads` checks, by the same functions: params, (u, targets, noise, weights)."""
+def _check(
+    config, params, inputs, labels, noise=None, weights=None, backend="numba", *, input_noise=None
+) -> tuple[Params, Batch, str]:
+    """The arguments of `loss_and_grads`, by its own checks: params, (u, targets, noise, weights), backend."""
     if config.penalties.omega:
         raise ValueError(
             "penalties.omega belongs to backpropagation through time alone: Omega is made of its deltas, which no "
@@ -314,4 +279,4 @@ def _check(config, params, inputs, labels, noise, weights, backend, input_noise)
         )
     params, inputs, noise = model.check_run(config, params, inputs, noise, backend, input_noise)
     labels, weights = model.check_targets(config, labels, weights, inputs.shape, params.dtype)
-    return params, (inputs, labels, noise, weights)
+    return params, (inputs, labels, noise, weights), backend

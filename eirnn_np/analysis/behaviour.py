@@ -1,4 +1,4 @@
-"""What a trained network does: performance, psychometric curve, ideal observer. Numbers, no pictures.
+"""What a trained network does: performance, psychometric curve, ideal observer.
 
 Methods follow the PyTorch tutorial (gyyang/nn-brain, EI_RNN.ipynb).
 Shapes: N trials, T time steps, H units.
@@ -191,10 +191,10 @@ def _entry(evaluation, name, given):
 def ideal_observer(cohs: Sequence[float] | np.ndarray, sigma: float, dt: float, n_steps: int) -> np.ndarray:
     """Best possible accuracy at each coherence of PerceptualDecisionMaking-v0 with two choices.
 
-    The two stimulus channels differ by ``coh / 100`` on average and carry independent noise of standard
-    deviation ``sigma / sqrt(dt)`` at each of `n_steps` steps. The best decision is the sign of the
-    summed difference, right with probability Phi(coh/100 sqrt(n) / (sqrt(2) sigma / sqrt(dt))), Phi the
-    normal distribution function (Green & Swets 1966, signal detection).
+    The two stimulus channels differ by ``coh / 100`` on average, and carry independent noise of standard deviation
+    ``sigma / sqrt(dt)`` at each of `n_steps` steps. The best decision is the sign of the summed difference. It is right
+    with probability Phi(coh/100 sqrt(n) / (sqrt(2) sigma / sqrt(dt))), with Phi the normal distribution function (Green
+    & Swets 1966, signal detection).
     """
     cohs = np.asarray(cohs, float)
     if n_steps < 1 or sigma <= 0:

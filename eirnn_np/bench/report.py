@@ -139,7 +139,7 @@ def comparison(results):
         row(f"FMA peak, {title}: GFLOP/s", lambda r, which=which: f"{which_peak(r, which) / 1e9:.0f}")
     sizes = dict.fromkeys(name for result in results for name in result["steps"])
     for name in sizes:
-        for title, which in (("1 thread", min), ("all threads", max)):
+        for title, which in AMOUNTS:
             row(
                 f"{name}, {title}: ms a step, share of the peak",
                 lambda r, name=name, which=which: _cell(r, name, which),
@@ -178,10 +178,7 @@ def draw(results):
         figure = Figure(figsize=(2.6 + 2.3 * (len(sizes) + 1), 1.3 + 0.75 * len(results)), layout="constrained")
         panels = figure.subplots(1, len(sizes) + 1, sharey=True)
         for ax, name in zip(panels, sizes):
-            for which, colour, shift, label in (
-                (min, "#8fa3b5", -0.19, "1 thread"),
-                (max, "#1f5fa8", 0.19, "all threads"),
-            ):
+            for (label, which), colour, shift in zip(AMOUNTS, ("#8fa3b5", "#1f5fa8"), (-0.19, 0.19)):
                 for y, result in enumerate(results):
                     if name not in result["steps"]:
                         continue

@@ -41,12 +41,14 @@ def make_config(size, dynamics="song2016"):
 def make_batches(size, n=8, seed=0):
     """n batches like those of perceptual decision making: a cue, two noisy stimuli, a choice at the end.
 
-    A list of (inputs (T, B, 3) float32, labels (T, B) int64), different arrays so that no contestant can
-    keep anything of a batch for the next step. Learnable, so that a trained network stays a sane one.
+    A list of (inputs (T, B, 3) float32, labels (T, B) int64): different arrays, so that no contestant can keep anything
+    of a batch for the next step. They can be learnt, so that a trained network stays a sane one.
     """
+    from ..tasks import COHERENCES
+
     rng, batches, (T, B) = np.random.default_rng(seed), [], (size.n_time, size.n_batch)
     for _ in range(n):
-        choice, coherence = rng.integers(0, 2, B), rng.choice([0, 0.064, 0.128, 0.256, 0.512], B)
+        choice, coherence = rng.integers(0, 2, B), rng.choice(COHERENCES, B) / 100
         onset, decision = T // 5, T - max(1, T // 10)
         inputs = np.zeros((T, B, 3), np.float32)
         inputs[:decision, :, 0] = 1

@@ -144,6 +144,7 @@ def _read_options(path):
 
     from ..config import MASKS, ModelConfig, Penalties
     from ..runs import Settings
+    from ..sweeps.plan import SPELLED
 
     try:
         content = json.loads(Path(path).read_text(), parse_constant=_no_constant)
@@ -158,7 +159,7 @@ def _read_options(path):
         raise ValueError(f"--config {path}: model and training must be JSON objects of options")
     found: dict = {}
     for name, value in [item for part in (*parts, content) for item in part.items()]:
-        found[{"hidden": "n_hidden", "task_kwargs": "env_kwargs"}.get(name, name).replace("-", "_")] = value
+        found[SPELLED.get(name, name).replace("-", "_")] = value
     if any(parts):  # the task says these
         found = {name: value for name, value in found.items() if name not in ("n_in", "n_out")}
     penalties = found.pop("penalties", None) or {}

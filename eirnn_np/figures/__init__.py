@@ -1,11 +1,10 @@
-"""The pictures of a network, drawn by matplotlib from the numbers of analysis.py. One function a picture.
+"""The pictures of a network, drawn by matplotlib from the numbers of analysis. One function a picture.
 
-Each takes numbers and ``ax=``, Axes of a figure of your own, and returns the Figure; `draw_all` writes those of a run
-as PNG.
+Each takes numbers and ``ax=``, Axes of a figure of your own, and returns the Figure. `draw_all` writes those of a run.
 """
 
 from .behaviour import action_names, activity, psychometric_curve, sample_trials, training_loss
-from .canvas import DPI, EXCITATORY, INHIBITORY, SIGNED, STYLE, save_figure, signed_bins
+from .canvas import DPI, EXCITATORY, INHIBITORY, ORANGE, PURPLE, SIGNED, STYLE, save_figure, signed_bins
 from .network import (
     connectivity,
     eigenvalues,
@@ -30,6 +29,8 @@ __all__ = [
     "DPI",
     "EXCITATORY",
     "INHIBITORY",
+    "ORANGE",
+    "PURPLE",
     "SIGNED",
     "STYLE",
     "action_names",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .canvas import EXCITATORY, INHIBITORY, canvas
+from .canvas import EXCITATORY, INHIBITORY, ORANGE, PURPLE, canvas
 
 MOST_NAMES = 6  # that fit beside an axis
 
@@ -17,7 +17,7 @@ def sample_trials(trials, dt, actions=None, ax=None):
     labels = np.concatenate([trial.labels for trial in trials])
     time = np.arange(len(labels)) * dt
     names = ["fixation cue"] + [f"stimulus {i}" for i in range(1, inputs.shape[1])]
-    colours = ["0.2", "#e08214", "#542788"]
+    colours = ["0.2", ORANGE, PURPLE]
     for i, channel in enumerate(inputs.T):
         axes[0].plot(time, channel, label=names[i] if inputs.shape[1] == 3 else f"input {i}", lw=1.2,
                      color=colours[i] if inputs.shape[1] == 3 else None)  # fmt: skip

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .canvas import EXCITATORY, INHIBITORY, canvas, signed_bins
+from .canvas import EXCITATORY, INHIBITORY, ORANGE, PURPLE, canvas, signed_bins
 
 
 def selectivity_histogram(d_prime, n_exc, ax=None):
@@ -61,7 +61,7 @@ def eigenvalues(before, after, alpha, ax=None):
     figure, ax = canvas(ax, 6.4, 4.0)
     spectra = [np.linalg.eigvals(np.asarray(w, np.float64)) for w in (before, after)]
     for values, style in zip(spectra, (
-        {"mfc": "none", "color": "0.5", "label": "at the start"}, {"color": "#542788", "label": "trained"},
+        {"mfc": "none", "color": "0.5", "label": "at the start"}, {"color": PURPLE, "label": "trained"},
     )):  # fmt: skip
         ax.plot(values.real, values.imag, "o", ms=4.5, mew=1.1, **style)
     points = np.concatenate(spectra)
@@ -87,7 +87,7 @@ def gradient_norms(before, after, ax=None):
     start, end = ([norms[name] for name in names] for norms in (before, after))
     ax.hlines(rows, np.minimum(start, end), np.maximum(start, end), color="0.8", lw=1.5, zorder=0)
     ax.plot(start, rows, "o", mfc="none", color="0.5", mew=1.3, label="at the start")
-    ax.plot(end, rows, "o", color="#542788", label="trained")
+    ax.plot(end, rows, "o", color=PURPLE, label="trained")
     ax.set_xscale("log")
     ax.set(xlabel="Norm of the gradient", yticks=rows, yticklabels=names, ylim=(-0.6, len(names) - 0.4))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
@@ -97,7 +97,7 @@ def gradient_norms(before, after, ax=None):
 def gradient_check(steps, curves, ax=None):
     """Error of finite differences against their step: {dtype: (errors, rounding of the analytic gradient)}."""
     figure, ax = canvas(ax, 6.4, 4.2)
-    for (dtype, (errors, floor)), colour in zip(curves.items(), ("#542788", "#e08214")):
+    for (dtype, (errors, floor)), colour in zip(curves.items(), (PURPLE, ORANGE)):
         ax.loglog(steps, errors, "o-", ms=3.5, lw=1.4, color=colour, label=f"finite differences, {dtype}")
         ax.axhline(max(floor, 1e-17), color=colour, ls="--", lw=1.2, label=f"our gradient, {dtype}")
     ax.set(xlabel="Step h of the central difference", ylabel="Error / norm of the gradient")

@@ -1,8 +1,8 @@
 """Numba kernels of one training step: noise, forward, loss, backward, Adam.
 
-Takes arrays and scalars that the caller has validated. Every result is a pure
-function to the bit of its inputs: on any CPU, for any number of threads. So there is no fastmath, no BLAS, no libm;
-sums have one fixed order, and products add over k in order by explicit fused multiply-adds.
+Take arrays and scalars that the caller has checked. Every result is a pure function of its inputs, to the bit: on any
+CPU, for any number of threads. So there is no fastmath, no BLAS, no libm; sums have one fixed order, and products add
+over k in order by explicit fused multiply-adds.
 
 Shapes: T time steps, B trials, I inputs, H units, E excitatory units (the read-out sees units 0..E-1), O outputs.
 The batch is cut into C chunks of at most N trials (a function of B and H alone); a chunk runs all of forward, loss and

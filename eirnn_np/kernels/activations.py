@@ -7,30 +7,13 @@ import numpy as np
 
 from ..jit import inlined, kernel
 from .arrays import RETANH, SIGMOID, SOFTPLUS, TANH
-from .losses import exp_, log_
+from .losses import exp_, exp_parts, log_
 
 
 @inlined
 def expm1_(x):
-    """exp(x) - 1 for x <= 0, to 1e-15 of its value or so: 2^k (exp(y) - 1) + (2^k - 1), |y| <= ln(2) / 2."""
-    x = -700.0 if x < -700.0 else x  # a NaN stays one
-    shifted = x * 1.4426950408889634 + 6755399441055744.0  # the integer k in the low bits
-    k = shifted - 6755399441055744.0
-    y = (x - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10
-    q = 1.0 / 479001600.0
-    q = q * y + 1.0 / 39916800.0
-    q = q * y + 1.0 / 3628800.0
-    q = q * y + 1.0 / 362880.0
-    q = q * y + 1.0 / 40320.0
-    q = q * y + 1.0 / 5040.0
-    q = q * y + 1.0 / 720.0
-    q = q * y + 1.0 / 120.0
-    q = q * y + 1.0 / 24.0
-    q = q * y + 1.0 / 6.0
-    q = q * y + 0.5
-    q = q * y + 1.0
-    bits = np.int64(np.int64(np.float64(shifted).view(np.int64) + np.int64(1023)) << np.int64(52))
-    power = np.int64(bits).view(np.float64)
+    """exp(x) - 1 for x <= 0, to 1e-15 of its value or so."""
+    power, y, q = exp_parts(x)
     return power * (q * y) + (power - 1.0)
 
 

@@ -16,7 +16,7 @@ ADAM, SGD = 1, 2  # kinds of update; 0 is none
 BLOCK = 128  # rows of one weight-gradient product, at least
 
 # What a step takes. Arrays that it shall not use have no elements: labels or targets, noise, moments, states.
-# params, grads, the moments m, v and frozen are flat: w_in b_in w_rec b_rec w_out b_out and x0, if it is trained.
+# params, grads, the moments m, v and frozen are flat: `place` has the order.
 # grads, dx_start (H,), states and rates (T, B, H), outputs (T, B, O); an entry of a gradient above `limit` is too large
 Outputs = namedtuple("Outputs", "grads dx_start states rates outputs limit")
 # masks (H, H), (H, I), (O, R); x_start, alpha, scale (H,); penalties (8,) float64: l1_in l1_rec l1_out, l2_in l2_rec
@@ -93,14 +93,33 @@ def view(typingctx, a, start, shape):
 
 
 @inlined
+def place(which, I, H, R, O):
+    """Where a parameter begins in the flat buffer, and how many numbers a unit (or output) has in it.
+
+    The order is that of `Params`, which a test holds against this one: w_in 0, b_in 1, w_rec 2, b_rec 3, w_out 4,
+    b_out 5, and x0 6, if it is trained.
+    """
+    start, width = 0, I
+    if which > 0:
+        start, width = start + H * I, 1
+    if which > 1:
+        start, width = start + H, H
+    if which > 2:
+        start, width = start + H * H, 1
+    if which > 3:
+        start, width = start + H, R
+    if which > 4:
+        start, width = start + O * R, 1
+    if which > 5:
+        start = start + O
+    return start, width
+
+
+@inlined
 def split(flat, I, H, R, O):
     """Views w_in (H, I), b_in (H,), w_rec (H, H), b_rec (H,), w_out (O, R), b_out (O,) of the flat buffer."""
-    b_in = H * I
-    w_rec = b_in + H
-    b_rec = w_rec + H * H
-    w_out = b_rec + H
-    b_out = w_out + O * R
     return (
-        view(flat, 0, (H, I)), view(flat, b_in, (H,)), view(flat, w_rec, (H, H)), view(flat, b_rec, (H,)),
-        view(flat, w_out, (O, R)), view(flat, b_out, (O,)),
+        view(flat, 0, (H, I)), view(flat, place(1, I, H, R, O)[0], (H,)),
+        view(flat, place(2, I, H, R, O)[0], (H, H)), view(flat, place(3, I, H, R, O)[0], (H,)),
+        view(flat, place(4, I, H, R, O)[0], (O, R)), view(flat, place(5, I, H, R, O)[0], (O,)),
     )  # fmt: skip

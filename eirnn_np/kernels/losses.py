@@ -6,8 +6,8 @@ from ..jit import inlined, kernel
 
 
 @inlined
-def exp_(x):
-    """exp(x) for x <= 0 to 1e-15 or so: 2^k exp(y), |y| <= ln(2) / 2, by its Taylor series."""
+def exp_parts(x):
+    """(2^k, y, q), exp(x) = 2^k (1 + q y) for x <= 0: |y| <= ln(2) / 2, q the Taylor series of (exp(y) - 1) / y."""
     x = -700.0 if x < -700.0 else x  # a NaN stays one
     shifted = x * 1.4426950408889634 + 6755399441055744.0  # the integer k in the low bits
     k = shifted - 6755399441055744.0
@@ -24,9 +24,15 @@ def exp_(x):
     q = q * y + 1.0 / 6.0
     q = q * y + 0.5
     q = q * y + 1.0
-    q = q * y + 1.0
-    power = np.int64(np.int64(np.float64(shifted).view(np.int64) + np.int64(1023)) << np.int64(52))
-    return q * np.int64(power).view(np.float64)
+    bits = np.int64(np.int64(np.float64(shifted).view(np.int64) + np.int64(1023)) << np.int64(52))
+    return np.int64(bits).view(np.float64), y, q
+
+
+@inlined
+def exp_(x):
+    """exp(x) for x <= 0, to 1e-15 or so."""
+    power, y, q = exp_parts(x)
+    return (q * y + 1.0) * power
 
 
 @inlined

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..jit import entry, ieee, in_parallel, inlined, kernel, restore
-from .arrays import ADAM
+from .arrays import ADAM, place
 
 # The largest entry of a gradient that Adam takes: the square of a larger one overflows in its second moment.
 GRADIENT_LIMITS = {"float32": 1e15, "float64": 1e150}
@@ -79,20 +79,13 @@ def freeze_range(g, frozen, lo, hi):
 
 @kernel
 def update_units(p, update, g, coefficients, sound, lo, hi, I, H, R, O):
-    """What belongs to units (from H on: outputs) lo .. hi-1 frozen and, if `sound`, updated.
-
-    A range of each array in the flat buffer.
-    """
-    end = H * (I + H + 2) + O * (R + 1)
+    """What belongs to units (from H on: outputs) lo .. hi-1 frozen and, if `sound`, updated: a range of each array."""
     for which in range(7):  # w_in, b_in, w_rec, b_rec, w_out, b_out, x0
-        size = I if which == 0 else (H if which == 2 else (R if which == 4 else 1))
-        start = 0 if which == 0 else (H * I if which == 1 else (H * (I + 1) if which == 2 else H * (I + H + 1)))
-        if which > 3:
-            start = H * (I + H + 2) if which == 4 else (end - O if which == 5 else end)
+        start, size = place(which, I, H, R, O)
         first, last = lo, min(hi, H)
         if which == 4 or which == 5:
             first, last = max(lo, H) - H, hi - H
-        if first < last and (which < 6 or p.size > end):
+        if first < last and start < p.size:
             a, b = start + first * size, start + last * size
             if update.frozen.size > 0:
                 freeze_range(g, update.frozen, a, b)

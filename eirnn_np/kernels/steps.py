@@ -78,9 +78,10 @@ prepare_all, all_chunks, finish_all = in_parallel(prepare_units), in_parallel(ch
 def step(out, ws, network, batch, draw, update):
     """A training step, its gradients alone, or its forward pass alone; returns the loss.
 
-    Where `update` is of no kind, the loss is not finite or a gradient too large, there is no update. If
-    out.states is not empty, the forward pass alone is done, into states, rates and outputs; else the gradients, into
-    grads and dx_start.
+    Where `update` is of no kind, the loss is not finite or a gradient too large, there is no update. If out.states is
+    not empty, the forward pass alone is done, into states, rates and outputs; else the gradients, into grads and
+    dx_start.
+
     In parallel: vectors of units, then chunks, then vectors of units; where the norm of the gradient counts, blocks of
     the flat buffer for the norm, and again for the update. Each array has one writer.
     """

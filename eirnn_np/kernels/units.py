@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..jit import inlined, kernel
-from .arrays import ABS, BRAINPY, FREE, RECTIFY, split, view
+from .arrays import ABS, BRAINPY, FREE, RECTIFY, place, split, view
 from .tile import panel
 
 
@@ -77,7 +77,7 @@ def penalty_units(ws, network, q, lo, hi, I, O):
     H, R, penalties, params = network.mask.shape[0], network.n_read, network.penalties, network.params
     value = 0.0
     for which in range(3):  # w_in, w_rec, w_out
-        width, start = (I, 0) if which == 0 else ((H, H * (I + 1)) if which == 1 else (R, H * (I + H + 2)))
+        start, width = place(2 * which, I, H, R, O)
         units, first, end = (O, max(lo, H) - H, hi - H) if which == 2 else (H, lo, min(hi, H))
         total, squares = 0.0, 0.0
         for k in range(start + first * width, start + end * width):
@@ -102,7 +102,7 @@ def pull_units(out, network, lo, hi, I, O):
         network.mask.shape[0], network.n_read, network.penalties, network.params, out.grads
     )  # fmt: skip
     for which in range(3):  # w_in, w_rec, w_out
-        width, start = (I, 0) if which == 0 else ((H, H * (I + 1)) if which == 1 else (R, H * (I + H + 2)))
+        start, width = place(2 * which, I, H, R, O)
         units, first, end = (O, max(lo, H) - H, hi - H) if which == 2 else (H, lo, min(hi, H))
         l1, l2 = penalties[which] / (units * width), penalties[3 + which] / (units * width)
         for k in range(start + first * width, start + end * width):

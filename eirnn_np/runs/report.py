@@ -54,12 +54,14 @@ ALGORITHM_NAMES = {
     "rflo": "RFLO (eligibility traces, fixed random feedback)",
 }
 
+OPTIMISER_NAMES = {"adam": "Adam", "sgd": "SGD"}
+
 # Colours of the figures that a dark page has to change; any grey becomes one of three.
 _COLOURS = {
     figures.EXCITATORY: "var(--excitatory)",
     figures.INHIBITORY: "var(--inhibitory)",
-    "#542788": "var(--purple)",
-    "#e08214": "var(--orange)",
+    figures.PURPLE: "var(--purple)",
+    figures.ORANGE: "var(--orange)",
 }
 
 _STYLE = """
@@ -157,11 +159,12 @@ def build_report(name: str, settings: Settings, config: ModelConfig, params: Par
         return f'<div class="grid">{"".join(found)}</div>' if len(found) > 1 else "".join(found)
 
     algorithm = ALGORITHM_NAMES[settings.algorithm].format(truncation=settings.truncation)
+    optimiser = OPTIMISER_NAMES[settings.optimiser]
     recent = losses[-min(200, len(losses)) :]
     title = f"{name}: {settings.task}, {config.n_hidden} units"
     sections = {
         "Task": show("task_trials", "activity"),
-        "Training": f"<p>{len(losses)} steps of Adam, batches of {settings.batch_size} trial streams of "
+        "Training": f"<p>{len(losses)} steps of {optimiser}, batches of {settings.batch_size} trial streams of "
         f"{settings.seq_len} time steps. Mean loss of the last {len(recent)} steps: {np.mean(recent):.4f} nats per "
         "time step.</p>" + show("training_loss"),
         "Performance": "".join(f"<p>{escape(line.strip())}.</p>" for line in performance_lines(result))
@@ -298,7 +301,7 @@ def table(head: list[str], rows: list[list]) -> str:
 
 def plain(settings: dict) -> list[list]:
     """Rows of a table, with the units of what has one."""
-    units = {"dt": " ms", "tau": " ms", "lr": " (Adam)", "seq_len": " time steps", "batch_size": " trial streams"}
+    units = {"dt": " ms", "tau": " ms", "seq_len": " time steps", "batch_size": " trial streams"}
     return [[key, f"{value}{units.get(key, '')}"] for key, value in settings.items() if value is not None]
 
 

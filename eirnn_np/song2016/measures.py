@@ -1,6 +1,6 @@
 """The numbers of the paper's figures for one trained network: behaviour and population, at the paper's dt of 0.5 ms.
 
-`measure` gives plain values for JSON; figures.py draws them, claims.py judges by them.
+`measure` gives plain values for JSON; pictures.py draws them, claims.py judges by them.
 """
 
 import numpy as np

@@ -15,7 +15,7 @@ import numpy as np
 from .. import tasks
 from ..algorithms import GradientTrainer
 from ..checks import check_integer
-from ..config import ModelConfig, sign_mask
+from ..config import ModelConfig, sign_mask, unit_signs
 from ..evaluation import evaluate
 from ..model import loss_and_grads, recurrent_noise
 from ..params import Params, init_params
@@ -144,8 +144,7 @@ def collect(rows):
 def self_connected(config):
     """The network with self-connections: each unit's own weight has the sign of its type."""
     mask = sign_mask(config)
-    signs = np.where(np.arange(config.n_hidden) < config.n_exc, 1.0, -1.0)
-    return ModelConfig(**{**config.to_dict(), "mask": mask + np.diag(signs * (np.diag(mask) == 0))})
+    return ModelConfig(**{**config.to_dict(), "mask": mask + np.diag(unit_signs(config) * (np.diag(mask) == 0))})
 
 
 def accuracy(basis, config, params, seed):

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import model, reference, tasks
 from ..config import sign_mask
-from ..functions import ACTIVATIONS
+from ..dynamics import jacobian
 from ..params import effective_weights, init_params
 from ..trainer import RunError
 from . import common
@@ -47,21 +47,13 @@ def state_gradients(config, params, inputs, labels, noise, weights, undecided=Fa
     return x, reference.adjoints(config, params, r, dz, 0)
 
 
-def jacobians(config, params, x):
-    """d x_{t+1} / d x_t at the states x (..., H); (..., H, H). (J1)"""
-    f, slope = ACTIVATIONS[config.activation]
-    passed = slope(f(x))[..., None, :]
-    leak = np.diag(1 - config.alpha) * (passed if config.dynamics == "brainpy" else 1)
-    return leak + config.alpha[:, None] * effective_weights(config, params) * passed  # (J1)
-
-
 def product_singular_values(config, params, x):
     """Singular values of d x_T / d x_{T-k}, k = 1 .. T-1, for each trial: (T-1, B, H), the largest first. (J2)"""
     found = []
     for trial in x.swapaxes(0, 1):
         product = np.eye(config.n_hidden)
-        for jacobian in jacobians(config, params, trial[:-1])[::-1]:
-            product = product @ jacobian  # (J2)
+        for factor in jacobian(config, params, trial[:-1])[::-1]:  # (J1)
+            product = product @ factor  # (J2)
             found.append(np.linalg.svd(product, compute_uv=False))
     return np.reshape(found, (x.shape[1], len(x) - 1, -1)).swapaxes(0, 1)
 

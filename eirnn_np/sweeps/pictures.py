@@ -13,6 +13,7 @@ import numpy as np
 from ..figures import STYLE, save_figure
 from ..figures.canvas import canvas
 from ..files import inner_folder
+from ..runs.evaluation import MEANINGLESS
 from ..runs.folder import read_losses
 from . import ordinary
 from .plan import kind_of
@@ -22,7 +23,6 @@ POINTS = 100  # of a learning curve
 MOST_CURVES = 50  # networks of one setting that are read for its curve
 MOST_SETTINGS = 60  # rows that fit on a page
 COLOURS = ("#1f5fa8", "#e08214", "#2a8a57", "#c0392b", "#542788", "#8c6d31", "#5b9bd5", "#4d4d4d")
-MEANINGLESS = 0.99  # accuracy of a constant answer from which accuracy says nothing
 
 
 def draw_sweep(folder, plan):

@@ -12,15 +12,14 @@ from ..checks import check_choice, check_integer
 from ..timestep import drawn_at
 from ..weights import WeightedStream
 from . import installed, own, replay
+from .catalogue import PERCEPTUAL_TIMING
 from .environments import NeurogymStream, check_times, make_env
 from .installed import quiet
 from .own import Trial
-from .seeds import EVALUATE, check_task_seed, seed_env
+from .seeds import LABELS, check_task_seed, seed_env
 from .sound import check_sound
-from .tutorial import EVALUATION_TIMING, SOURCES, TUTORIAL_TASK, TUTORIAL_TIMING
+from .tutorial import EVALUATION_TIMING, SOURCES, TUTORIAL_DT, TUTORIAL_TASK, TUTORIAL_TIMING
 from .worker import WorkerStream
-
-_OTHER_PERIODS = {"delay": 0, "decision": 100}  # of the tutorial's task, as neurogym has them
 
 
 def make_batches(
@@ -37,28 +36,27 @@ def make_batches(
     batch_size, seq_len : int
         B and T. A batch is a window of B streams of trials, so it may start and end in mid-trial.
     seed : int or tuple of int
-        An int from 0 to 2**32 - B is neurogym's own ``Dataset.seed``: column b is drawn by
-        ``RandomState(seed + b)``, so the seeds s and s + 1 have B - 1 columns in common. A tuple of ints below
-        2**32 gives streams of its own, that no int and no other tuple has: column b is drawn by
-        ``RandomState([*seed, b])``. Runs and `evaluate` draw from such streams.
+        An int from 0 to 2**32 - B is neurogym's own ``Dataset.seed``: column b is drawn by ``RandomState(seed + b)``,
+        so the seeds s and s + 1 have B - 1 columns in common. A tuple of ints below 2**32 gives streams of its own,
+        that no int and no other tuple has: column b is drawn by ``RandomState([*seed, b])``. Runs and `evaluate` draw
+        from such streams.
     env_kwargs : dict, optional
-        Keyword arguments of the task, dt in ms among them. None gives the tutorial's dt 20 and timing for
-        PerceptualDecisionMaking-v0, and the task's own defaults for any other.
+        Keyword arguments of the task, dt in ms among them. None gives PerceptualDecisionMaking-v0 the tutorial's dt and
+        timing, and any other task its own defaults.
     source : {"auto", "compiled", "neurogym"}
-        Who makes the numbers: neurogym, or its compiled replay (replay.py), which is equal to the bit and
-        tens of times faster. "auto" takes the replay for every task, arguments and release that it
-        reproduces, after comparing its first trials with neurogym's own, where neurogym is installed.
-
+        Who makes the numbers: neurogym, or its compiled replay (replay.py), which is equal to the bit and tens of times
+        faster. "auto" takes the replay for every task, arguments and release that it reproduces. Where neurogym is
+        installed, their first trials are compared before.
     worker : bool
-        Where neurogym itself draws, let another process draw ahead, so that batches and training overlap;
-        the batches are the same. Where there can be none, a warning says so, and this process draws them.
-        Close the iterator (``close()`` or ``with``) when done.
+        Where neurogym itself draws, let another process draw ahead, so that batches and training overlap. The batches
+        are the same. Where there can be none, a warning says so, and this process draws them. Close the iterator
+        (``close()`` or ``with``) when done.
+    start : int
+        Begin with this batch of the stream, counted from 0: a training that goes on after `start` steps needs it. Those
+        before it are drawn and dropped.
     class_weights : (O,) floats, optional
         Weight of each label: a batch is then (inputs, labels, weights), as `Trainer.step` takes it. The loss divides by
         the sum of the weights, as torch's ``CrossEntropyLoss(weight=class_weights)``.
-    start : int
-        Begin with this batch of the stream, counted from 0: what a training that goes on after `start` steps
-        needs. Those before it are drawn and dropped.
 
     Returns
     -------
@@ -69,10 +67,9 @@ def make_batches(
     Raises
     ------
     ValueError
-        Unknown task, a task that is not supervised with vector observations and discrete actions,
-        arguments that do not fit, a task that cannot be learnt at its dt (a period of positive length gets no time
-        step; all labels are one; the inputs do not depend on the answer), or source="compiled" for what is not
-        reproduced, with the reason.
+        Unknown task; a task that is not supervised, with vectors to observe and discrete actions; arguments that do not
+        fit; a task that cannot be learnt at its dt (a period of positive length gets no time step; all labels are one;
+        the inputs do not depend on the answer); source="compiled" for what is not reproduced, with the reason.
     NeurogymError
         The task, or source="neurogym", needs neurogym, which is not installed or cannot be imported; an ImportError.
     """
@@ -161,7 +158,7 @@ def _check_shown(task, env_kwargs, batch_size, seq_len):
     if batch_size * seq_len < 500:
         return  # a cache of many windows
     try:
-        trials = make_trials(task, 20, (EVALUATE, 0, 0, 1), env_kwargs)
+        trials = make_trials(task, 20, LABELS, env_kwargs)
     except ValueError:
         return  # said better below
     cache = 1e5 / (trials[0].inputs.shape[1] + 1.0) / batch_size
@@ -277,7 +274,7 @@ def default_env_kwargs(task, env_kwargs):
             raise ValueError(f"env_kwargs must be a dict of keyword arguments, found {type(env_kwargs).__name__}")
         return env_kwargs
     tutorial = isinstance(task, str) and task == TUTORIAL_TASK
-    return {"dt": 20, "timing": dict(TUTORIAL_TIMING)} if tutorial else {}
+    return {"dt": TUTORIAL_DT, "timing": dict(TUTORIAL_TIMING)} if tutorial else {}
 
 
 def evaluation_env_kwargs(task, env_kwargs, timing=None):
@@ -295,7 +292,7 @@ def evaluation_env_kwargs(task, env_kwargs, timing=None):
     if (
         not isinstance(task, str)
         or task != TUTORIAL_TASK
-        or _lengths({**_OTHER_PERIODS, **trained}) != _lengths({**_OTHER_PERIODS, **TUTORIAL_TIMING})
+        or _lengths({**PERCEPTUAL_TIMING, **trained}) != _lengths({**PERCEPTUAL_TIMING, **TUTORIAL_TIMING})
     ):
         return env_kwargs
     return {**env_kwargs, "timing": {**trained, **EVALUATION_TIMING}}

@@ -1,7 +1,7 @@
 """neurogym tasks as data: what a trial draws, how long its periods are, which rows of which table its channels show.
 
-Read by replay.py and interpreted by the engine: no task has code of its own there.
-Refuses, with the reason: other tasks, other releases of neurogym than 2.2 and 2.3, durations that are Python functions.
+Read by replay.py and interpreted by the engine: no task has code of its own there. Refuses, with the reason: other
+tasks, other releases of neurogym than 2.2 and 2.3, durations that are Python functions.
 Shapes: I inputs, L steps, P periods, D draws of a trial.
 """
 
@@ -17,7 +17,9 @@ from .engine import FIXED, MENU, SHARE_REST, SHARE_U, SHOW, TRUNC_EXP, UNIFORM
 from .installed import refused
 
 TABLE_LIMIT = 1 << 22  # entries of one stimulus table, 32 MB
-COHERENCES = (0, 6.4, 12.8, 25.6, 51.2)  # %, the defaults of PerceptualDecisionMaking
+# The defaults of PerceptualDecisionMaking: coherences in %, periods in ms.
+COHERENCES = (0, 6.4, 12.8, 25.6, 51.2)
+PERCEPTUAL_TIMING = {"fixation": 100, "stimulus": 2000, "delay": 0, "decision": 100}
 CONTEXT_DELAY = (600.0, 300.0, 3000.0)  # the default of ContextDecisionMaking, told apart by identity
 
 
@@ -49,6 +51,11 @@ def _numbers(values, name, ndim=1):
     ):
         raise Unsupported(f"{name} must be a non-empty {ndim}-d list of int or float, found {values!r}")
     return array
+
+
+def mean_low_high(arguments):
+    """The arguments of a truncated exponential, of which neurogym asks for the mean alone: (mean, low, high)."""
+    return *arguments, *(0, math.inf)[len(arguments) - 1 :]
 
 
 def hardly_ever(mean, low, high):
@@ -87,7 +94,7 @@ def _clock(timing, name, dt):
     if dist == "uniform":
         low, high = (float(_number(a, name, 0)) for a in args)
         return UNIFORM, (low, high - low, 0), []
-    mean, low, high = list(args) + [0, math.inf][len(args) - 1 :]
+    mean, low, high = mean_low_high(args)
     mean, low = _number(mean, name, 0), _number(low, name)
     high = high if high == math.inf else _number(high, name, 0)
     if low >= high:  # trunc_exp draws nothing then
@@ -170,7 +177,7 @@ def _perceptual(kw):
     table = np.array([[_ring(theta, theta[gt], coh) for coh in cohs] for gt in range(n)])
     return _task(
         kw,
-        {"fixation": 100, "stimulus": 2000, "delay": 0, "decision": 100},
+        PERCEPTUAL_TIMING,
         [n, len(cohs)],
         1 + n,
         1 + n,

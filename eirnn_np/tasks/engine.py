@@ -1,7 +1,7 @@
 """The engine of the compiled replay: NumPy's legacy random numbers, and with them trials of neurogym.
 
-Numba kernels and their helpers; validates nothing. No fastmath: every operation is
-one that NumPy does, in NumPy's order, so that the bits agree.
+Numba kernels and their helpers; they check nothing. No fastmath: every operation is one that NumPy does, in NumPy's
+order, so that the bits agree.
 
 Shapes: B environments side by side, L steps of each, I input channels; P periods and D draws of a trial.
 """

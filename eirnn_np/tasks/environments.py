@@ -4,13 +4,12 @@ A task must be supervised (new_trial gives `ob` and `gt`), observe a vector and 
 not fit is refused with its reason.
 """
 
-import math
 from numbers import Real
 
 import numpy as np
 
 from ..timestep import drawn_at
-from .catalogue import TASKS, hardly_ever, supports
+from .catalogue import TASKS, hardly_ever, mean_low_high, supports
 from .installed import check_known, load, one_line, quiet
 from .own import make_own_env, name_of, resolve
 from .seeds import seed_env
@@ -128,7 +127,7 @@ def _numbers_in(spec):
 def _hardly_ever(arguments):
     """Is an exponential time of (mean, low, high) rejected almost always?"""
     try:
-        mean, low, high = map(float, (*arguments, *(0, math.inf)[len(arguments) - 1 :]))
+        mean, low, high = map(float, mean_low_high(arguments))
     except (TypeError, ValueError):  # neurogym will say what is wrong
         return False
     return low < high and hardly_ever(mean, low, high)

@@ -14,10 +14,9 @@ import numpy as np
 
 from ..timestep import drawn_at
 from .installed import one_line
-from .seeds import EVALUATE
+from .seeds import SIZES
 
 LOOK = 200  # trials that tell how many labels there are
-STREAM = (EVALUATE, 0, 0, 3)  # those trials' own
 
 
 class Trial(NamedTuple):
@@ -136,7 +135,7 @@ def draw_trials(task, n_trials, seed, env_kwargs):
 
 def sizes(task, env_kwargs) -> Sizes:
     """What a function's trials are like; ValueError where they differ in channels, or nothing can be learnt."""
-    trials, name = draw_trials(task, LOOK, STREAM, env_kwargs), name_of(task)
+    trials, name = draw_trials(task, LOOK, SIZES, env_kwargs), name_of(task)
     channels = {trial.inputs.shape[1] for trial in trials}
     if len(channels) > 1:
         raise ValueError(f"task {name} must have as many inputs in every trial, found {sorted(channels)}")

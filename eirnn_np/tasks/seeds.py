@@ -12,6 +12,9 @@ from ..checks import check_integer
 TRAIN, EVALUATE = 0x54524149, 0x4556414C  # "TRAI", "EVAL"
 # After (EVALUATE, seed): batches to measure a gradient on; trials for a picture; those that a training is checked on.
 PROBE, SHOWN, CHECKED = 1, 2, 3
+# Trials by which a task is judged before anything is drawn of it: can it be learnt; do its batches show a second label;
+# how many inputs and labels has it?
+SOUND, LABELS, SIZES = (EVALUATE, 0, 0, 0), (EVALUATE, 0, 0, 1), (EVALUATE, 0, 0, 3)
 MOST = 2**32 - 1
 
 

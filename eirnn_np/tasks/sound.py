@@ -8,14 +8,13 @@ from collections import Counter
 
 import numpy as np
 
-from .catalogue import CONTEXT_DELAY, describe, supports
+from .catalogue import CONTEXT_DELAY, describe, mean_low_high, supports
 from .environments import make_env
 from .installed import quiet
 from .own import name_of
 from .replay import compiled_trials
-from .seeds import EVALUATE, seed_env
+from .seeds import SOUND, seed_env
 
-STREAM = (EVALUATE, 0, 0, 0)
 TRIALS = 400
 MOST_STEPS = 10**6  # of all trials that are looked at together
 DRAWS = 1000  # of a duration that is a function
@@ -66,7 +65,7 @@ class _Neurogym:
     def trials(self):
         """(steps of each period, lengths in ms where they are known, inputs, labels) of trials, within the limits."""
         env, total = self._env, 0
-        seed_env(env, STREAM, 0)
+        seed_env(env, SOUND, 0)
         for _ in range(TRIALS):
             env.new_trial()
             yield {p: env.end_ind[p] - env.start_ind[p] for p in env.start_ind}, env._duration, env.ob, env.gt
@@ -94,9 +93,9 @@ class _Replay:
         }
 
     def trials(self):
-        n_steps = len(compiled_trials(self._task, self._env_kwargs, 2, STREAM).labels)
+        n_steps = len(compiled_trials(self._task, self._env_kwargs, 2, SOUND).labels)
         n = max(2, min(TRIALS, 2 * MOST_STEPS // max(n_steps, 1)))
-        found = compiled_trials(self._task, self._env_kwargs, n, STREAM)
+        found = compiled_trials(self._task, self._env_kwargs, n, SOUND)
         for k in range(n):
             yield {p: int(found.end_ind[p][k] - found.start_ind[p][k]) for p in found.start_ind}, {}, *found[k]
 
@@ -142,8 +141,8 @@ def _shortest(timing, dt):
     if kind == "uniform":
         return _from(min(arguments), max(arguments), dt)
     if kind == "truncated_exponential":
-        bounds = [*arguments[1:], 0, math.inf] if len(arguments) == 1 else [*arguments[1:], math.inf]
-        return _from(bounds[0], bounds[1], dt)
+        _, low, high = mean_low_high(arguments)
+        return _from(low, high, dt)
     return math.inf
 
 
