@@ -66,7 +66,7 @@ def read(path, stamp):
     except OSError:
         return None
     content = data[DIGEST:]
-    whole = hashlib.sha256(content).digest() == data[:DIGEST]
+    whole = _digest(path, content) == data[:DIGEST]
     return content[DIGEST:] if whole and content[:DIGEST] == stamp else None
 
 
@@ -77,12 +77,17 @@ def write(path, stamp, content):
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".tmp", dir=path.parent)
         try:
             with open(handle, "wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
+                file.write(_digest(path, content) + content)
             os.replace(name, path)
         finally:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
         tell(f"compiled kernels cannot be written to {path.parent} ({error.strerror})")
+
+
+def _digest(path, content):
+    """Of a file's name and content: a whole file under the name of another one would be the code of another kernel."""
+    return hashlib.sha256(path.name.encode() + b"\n" + content).digest()
 
 
 @functools.cache

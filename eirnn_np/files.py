@@ -57,9 +57,9 @@ def write_json(path, value):
 
 
 def read_text(path):
-    """The text of a file; ValueError if it is a pipe or a device, which would be waited for."""
+    """The text of a file, UTF-8 in any locale; ValueError if it is a pipe or a device, which would be waited for."""
     _check_readable(Path(path))
-    return Path(path).read_text()
+    return Path(path).read_text(encoding="utf-8")
 
 
 def write_file(path, content, previous=None):

@@ -214,6 +214,12 @@ def test_only_what_was_written_whole_is_read(tmp_path):
         file.write_bytes(data[:k] + bytes([data[k] ^ 16]) + data[k + 1 :])
         assert cache.read(file, stamp) is None
     assert [path.name for path in tmp_path.iterdir()] == ["f.kernel"]
+    file.write_bytes(data)
+    other = file.rename(tmp_path / "g.kernel")  # whole, and another kernel's
+    assert cache.read(other, stamp) is None
+    other.unlink()
+    file.mkdir()
+    assert cache.read(file, stamp) is None
 
 
 def test_a_full_disk_is_told_once_and_leaves_nothing(tmp_path, monkeypatch, capsys):

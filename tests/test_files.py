@@ -4,6 +4,8 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -273,3 +275,32 @@ def test_a_stranger_s_sweep_writes_nothing_outside_itself(tmp_path):
     (tmp_path / "other" / "runs").symlink_to(tmp_path)
     with pytest.raises(ei.RunError, match="runs must be a folder"):
         _check_inside(tmp_path / "other")
+
+
+def test_a_table_is_appended_to_a_file_and_to_nothing_else(tmp_path):
+    from eirnn_np.sweeps.plan import Plan
+    from eirnn_np.sweeps.table import RESULTS, Table
+
+    mine, path = tmp_path / "mine.csv", tmp_path / RESULTS
+    Table(tmp_path, Plan()).begin()
+    path.rename(mine)  # of the same sweep: its first line fits
+    before = mine.read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    for target in (mine, tmp_path / "pipe"):
+        path.symlink_to(target)
+        with pytest.raises(ei.RunError, match="must be a file, and no link to one"):
+            Table(tmp_path, Plan()).begin()
+        path.unlink()
+    os.mkfifo(path)
+    for read in (Table(tmp_path, Plan()).begin, lambda: ei.read_sweep(tmp_path)):
+        with pytest.raises(ei.RunError, match=RESULTS):
+            read()
+    assert mine.read_bytes() == before
+
+
+def test_text_is_utf_8_in_any_locale(tmp_path):
+    write_file(tmp_path / "text", "東京 Ω")
+    code = f"from eirnn_np.files import read_text; print(ascii(read_text({str(tmp_path / 'text')!r})))"
+    done = subprocess.run([sys.executable, "-X", "utf8=0", "-c", code], capture_output=True, text=True,
+                          env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"})  # fmt: skip
+    assert done.stdout == "'\\u6771\\u4eac \\u03a9'\n", done.stderr

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import eirnn_np as ei
 from eirnn_np.cli import main
 from eirnn_np.runs import Stopped
 from eirnn_np.runs.criterion import parse_until
+from eirnn_np.runs.validation import Checks
 
 SMALL = {
     "steps": 60,
@@ -132,6 +134,17 @@ def test_a_criterion_that_makes_no_sense_is_one_line(text, says, tmp_path, capsy
     assert says in err
     assert err.count("\n") == 1
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("content", ["step,value\nten,0.5\n", "step,value\n10\n", b"step,value\n10,\xff\n", None])
+def test_checks_that_cannot_be_read_are_one_line(tmp_path, content):
+    """None: a pipe, which nobody waits for."""
+    if content is None:
+        os.mkfifo(tmp_path / "checks.csv")
+    else:
+        (tmp_path / "checks.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ei.RunError, match=r"cannot go on: checks\.csv cannot be read"):
+        Checks(ei.Settings(**SMALL, until="loss<=1"), None, None, tmp_path, 20)
 
 
 def test_strict_or_not():

@@ -5,7 +5,6 @@ in the order of what can be lost: a row of checks.csv that no checkpoint has rea
 goes on, and comes again. A checkpoint is written with every new best, before best.safetensors.
 """
 
-import contextlib
 import csv
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 from .. import tasks
 from ..analysis import performance
 from ..evaluation import respond
-from ..files import unsynced, write_file
+from ..files import read_text, unsynced, write_file
 from ..params import Params, load_params, save_params
 from ..trainer import RunError
 from .criterion import parse_until
@@ -41,12 +40,13 @@ class Checks:
                 raise RunError(f"the run {folder} cannot go on: its best parameters cannot be read ({error})") from None
 
     def _read(self, k):
-        rows = []
-        with contextlib.suppress(FileNotFoundError), (self._folder / CHECKS).open(newline="") as file:
-            for step, value in list(csv.reader(file))[1:]:
-                if int(step) <= k:
-                    rows.append((int(step), float(value)))
-        return rows
+        try:
+            found = list(csv.reader(read_text(self._folder / CHECKS).splitlines()))[1:]
+            return [(int(step), float(value)) for step, value in found if int(step) <= k]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, csv.Error) as error:
+            raise RunError(f"the run {self._folder} cannot go on: {CHECKS} cannot be read ({error})") from None
 
     @property
     def best(self):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import sync_file_system, write_file
+from ..files import read_text, sync_file_system, write_file
 from ..trainer import RunError
 from .network import DIVERGED, DONE, MEASURES
 
@@ -38,6 +38,8 @@ class Table:
 
     def begin(self):
         """Make the file if it is not there; returns {run: status} of the rows in it."""
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_file()):
+            raise RunError(f"{self.path} must be a file, and no link to one: rows are appended to it")
         if not self.path.exists():
             write_file(self.path, _line(self.columns))
             return {}
@@ -137,8 +139,7 @@ def read_sweep(folder):
     """
     path = Path(folder) / RESULTS
     try:
-        with path.open(newline="") as file:
-            head, *rows = csv.reader(file)
+        head, *rows = csv.reader(read_text(path).splitlines())
         if head[:2] != ["run", "seed"]:
             raise ValueError("its first columns are not run and seed")
         table = {row[0]: row for row in rows if len(row) == len(head)}.values()  # a line cut short is none
