@@ -7,10 +7,13 @@ import pytest
 
 import eirnn_np as ei
 from eirnn_np import tasks
+from eirnn_np.tasks.installed import TASK_IDS
 
-with tasks.quiet():
-    import neurogym
-    from neurogym.envs.registration import ALL_EXTENDED_ENVS
+try:
+    with tasks.quiet():
+        from neurogym.envs.registration import ALL_EXTENDED_ENVS
+except ModuleNotFoundError:
+    ALL_EXTENDED_ENVS = TASK_IDS
 
 TUTORIAL = {"dt": 20, "timing": tasks.TUTORIAL_TIMING}
 
@@ -31,6 +34,8 @@ REFUSED = {
 def own_dataset(task, env_kwargs, batch_size, seq_len, seed):
     """neurogym.Dataset as its documentation makes one, then seeded and its cache filled anew."""
     with tasks.quiet():
+        import neurogym
+
         dataset = neurogym.Dataset(task, env_kwargs, batch_size=batch_size, seq_len=seq_len)
         dataset.seed(seed)
         dataset._cache()
@@ -221,6 +226,8 @@ def test_streams_of_a_tuple_are_numpy_s_whoever_draws(task, env_kwargs):
     np.testing.assert_array_equal(later[0], ours_now[0])
     for b in range(3):
         with tasks.quiet():
+            import neurogym
+
             env = neurogym.make(task, **env_kwargs).unwrapped
             env.rng = np.random.RandomState([*seed, b])
             for timing in env.timing.values():
