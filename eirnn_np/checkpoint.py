@@ -6,7 +6,6 @@ is a function of (seed, step) and step k is the k-th batch of its stream, so no 
 Loading executes nothing.
 """
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from .algorithms import make_trainer
 from .checks import check_array, check_integer
 from .config import ModelConfig
-from .files import load_tensors, save_tensors
+from .files import check_seal, load_tensors, save_sealed
 from .optimisers import SGD, Adam, Optimiser
 from .params import Params, take_masks
 from .trainer import Trainer
@@ -93,14 +92,7 @@ def save_checkpoint(folder, trainer, losses, info=None):
         "k": trainer.k,
         "info": json.dumps(info),  # as text: the order of its keys stays
     }
-    metadata["digest"] = _digest(tensors, metadata)
-    path = Path(folder) / CHECKPOINT
-    try:
-        _read_checked(path)
-        kept = Path(folder) / PREVIOUS
-    except (OSError, ValueError):
-        kept = None  # not worth keeping: it must not replace one that is
-    save_tensors(path, tensors, metadata, kept)
+    save_sealed(Path(folder) / CHECKPOINT, tensors, metadata, Path(folder) / PREVIOUS, _read_checked)
 
 
 def load_checkpoint(folder, threads=None, report=None, gradient=None, lr=None):
@@ -192,16 +184,6 @@ def _optimiser(saved, lr=None):
     return optimiser
 
 
-def _digest(tensors, metadata):
-    """BLAKE2b over everything in the file."""
-    digest = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
-    for name in sorted(tensors):
-        array = np.asarray(tensors[name], order="C")
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.data if array.size else b"")
-    return digest.hexdigest()
-
-
 def _read_checked(path):
     """(tensors, metadata) of a checkpoint whose digest is right, or ValueError, or OSError."""
     tensors, metadata = load_tensors(path)
@@ -209,8 +191,7 @@ def _read_checked(path):
         raise ValueError(f"{path}: of an older eirnn-np, in which a run's seed meant other training batches")
     if not isinstance(metadata, dict) or metadata.get("checkpoint") != FORMAT:
         raise ValueError(f"{path}: not a checkpoint of this release of eirnn-np")
-    if metadata.pop("digest", None) != _digest(tensors, metadata):
-        raise ValueError(f"{path}: damaged (its digest is not that of its content)")
+    check_seal(path, tensors, metadata)
     return tensors, metadata
 
 

@@ -9,6 +9,7 @@ import contextvars
 import ctypes
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -49,6 +50,36 @@ def load_tensors(path):
             return {name: file.get_tensor(name) for name in file.keys()}, metadata and json.loads(metadata)
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def save_sealed(path, tensors, metadata, previous, read):
+    """`save_tensors` with a digest of it all in the metadata; what was there is kept as `previous` if `read` takes it.
+
+    So a damaged file never takes the place of a whole one.
+    """
+    metadata = {**metadata, "digest": digest_of(tensors, metadata)}
+    try:
+        read(path)
+        kept = previous
+    except (OSError, ValueError):
+        kept = None
+    save_tensors(path, tensors, metadata, kept)
+
+
+def check_seal(path, tensors, metadata):
+    """ValueError unless the digest is that of the content; it is taken out of `metadata`."""
+    if metadata.pop("digest", None) != digest_of(tensors, metadata):
+        raise ValueError(f"{path}: damaged (its digest is not that of its content)")
+
+
+def digest_of(tensors, metadata):
+    """BLAKE2b over everything in a file of tensors."""
+    digest = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
+    for name in sorted(tensors):
+        array = np.asarray(tensors[name], order="C")
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
 
 
 def write_json(path, value):

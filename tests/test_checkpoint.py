@@ -14,10 +14,10 @@ from conftest import make_problem
 from test_cli import assert_one_line, files, losses, run
 
 import eirnn_np as ei
-from eirnn_np import checkpoint, kernels
+from eirnn_np import kernels
 from eirnn_np.algorithms import GradientTrainer, algorithm
 from eirnn_np.checkpoint import CHECKPOINT, PREVIOUS
-from eirnn_np.files import load_tensors, save_tensors
+from eirnn_np.files import digest_of, load_tensors, save_tensors
 from eirnn_np.optimisers import SGD
 from eirnn_np.runs.folder import locked
 from eirnn_np.trainer import RunError, Trainer
@@ -145,7 +145,7 @@ def rewrite(folder, change, digest=True):
     metadata.pop("digest")
     change(tensors, metadata)
     if digest:
-        metadata["digest"] = checkpoint._digest(tensors, metadata)
+        metadata["digest"] = digest_of(tensors, metadata)
     save_tensors(folder / CHECKPOINT, tensors, metadata)
     (folder / PREVIOUS).unlink()
 

@@ -17,8 +17,8 @@ from hypothesis.extra import numpy as hnp
 
 import eirnn_np as ei
 from eirnn_np import kernels
-from eirnn_np.checkpoint import CHECKPOINT, _digest
-from eirnn_np.files import load_tensors, save_tensors
+from eirnn_np.checkpoint import CHECKPOINT
+from eirnn_np.files import digest_of, load_tensors, save_tensors
 from eirnn_np.runs import RunError, Settings, read_run
 
 OURS = (ValueError, TypeError)
@@ -429,7 +429,7 @@ def test_any_metadata_and_any_tensor(folder, tmp_path, kind):
         changed = metadata if tensor else put(metadata, where, value)
         content = {**tensors, tensor: array} if tensor else tensors
         if kind == "checkpoint" and isinstance(changed, dict):
-            changed = {**changed, "digest": _digest(content, changed)}
+            changed = {**changed, "digest": digest_of(content, changed)}
         save_tensors(tmp_path / name, content, changed)
         found, error = attempt(read, tmp_path / name)
         if error is not None:

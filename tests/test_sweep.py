@@ -198,19 +198,6 @@ def test_a_worker_that_is_killed_in_mid_run_is_replaced_and_its_network_goes_on(
         assert (folder / name).read_bytes() == (alone / name).read_bytes(), name
 
 
-def test_a_script_needs_no_main_guard(tmp_path):
-    """A worker that imported the script would ask for workers of its own."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import os\nfrom eirnn_np.runs.crew import Crew\ncrew = Crew(1)\n"
-        "print(crew.submit(os.getppid).result() == os.getpid(), __file__, __spec__)\ncrew.shutdown()\n"
-    )
-    for command, given in (([str(script)], None), (["-"], script.read_text().replace("__file__", "None"))):
-        done = subprocess.run([sys.executable, *command], input=given, capture_output=True, text=True, timeout=300)
-        assert done.stdout == f"True {script if given is None else None} None\n"
-        assert done.stderr == ""
-
-
 def test_a_network_whose_workers_all_die_is_a_row_and_the_next_session_tries_it_again(whole, tmp_path):
     said = []
     table = sweep(tmp_path / "s", executor=Dies("lr=0.01__seed=4", 99), retries=2, report=said.append)

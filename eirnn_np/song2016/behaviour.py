@@ -34,12 +34,6 @@ def psychometric(x: np.ndarray, chose: np.ndarray) -> dict:
             "fit": fit_gaussian(values, chosen, shown)}  # fmt: skip
 
 
-def percent_correct(choices: np.ndarray, shown: Trials) -> float | None:
-    """Of the trials that have a right answer; None if there is none."""
-    asked = shown.choice != NO_CHOICE
-    return 100 * float((choices == shown.choice)[asked].mean()) if asked.any() else None
-
-
 def responses(shown: Trials, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(ms from stimulus onset, choice) of each trial's first output above 1; NaN and NO_CHOICE where there is none."""
     first, last = shown.epochs["stimulus"][:, 0], shown.lengths

@@ -4,7 +4,6 @@ config.json result.json validation.csv loss.csv  params.safetensors (last) best.
 """
 
 import contextlib
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from ..checkpoint import CHECKPOINT, PREVIOUS
 from ..checks import check_dtype, check_float, check_integer
 from ..config import MASKS, ModelConfig, Penalties
-from ..files import load_tensors, read_text, save_tensors, write_file, write_json
+from ..files import check_seal, load_tensors, read_text, save_sealed, write_file, write_json
 from ..params import Params, load_params, save_params
 from ..runs.folder import environment, write_losses
 from ..trainer import RunError
@@ -95,14 +94,7 @@ def write_state(folder: Path, task: Task, plan: Plan, state: State) -> None:
         "song2016": FORMAT, "task": task.name, "plan": asdict(plan), "config": config.to_dict(), "checks": state.checks,
         "seconds": state.seconds, "safeguards": state.safeguards, "cpu_seconds": state.cpu_seconds,
     }  # fmt: skip
-    metadata["digest"] = _digest(tensors, metadata)
-    path = folder / CHECKPOINT
-    try:
-        _read_whole(path)
-        kept = folder / PREVIOUS
-    except (OSError, ValueError):
-        kept = None  # not worth keeping: it must not replace one that is
-    save_tensors(path, tensors, metadata, kept)
+    save_sealed(folder / CHECKPOINT, tensors, metadata, folder / PREVIOUS, _read_whole)
 
 
 def read_state(folder: Path, task: Task, plan: Plan, report) -> State | None:
@@ -230,19 +222,10 @@ def find_runs(parent: str | Path) -> list[PaperRun]:
     return runs
 
 
-def _digest(tensors, metadata):
-    found = hashlib.blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16)
-    for name in sorted(tensors):
-        array = np.asarray(tensors[name], order="C")
-        found.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
-    return found.hexdigest()
-
-
 def _read_whole(path):
     """(tensors, metadata) of a checkpoint whose digest is right; ValueError, or FileNotFoundError."""
     tensors, metadata = load_tensors(path)
     if not isinstance(metadata, dict) or metadata.get("song2016") != FORMAT:
         raise ValueError(f"{path}: not a checkpoint of the paper's tasks")
-    if metadata.pop("digest", None) != _digest(tensors, metadata):
-        raise ValueError(f"{path}: damaged (its digest is not that of its content)")
+    check_seal(path, tensors, metadata)
     return tensors, metadata

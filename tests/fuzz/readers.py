@@ -18,7 +18,7 @@ import atheris
 
 import eirnn_np as ei
 from eirnn_np import checkpoint, params
-from eirnn_np.files import load_tensors, save_tensors
+from eirnn_np.files import digest_of, load_tensors, save_tensors
 from eirnn_np.runs import Settings, read_run
 
 # What follows coverage. Not whole modules: Numba compiles bytecode, and must not find atheris's in it.
@@ -69,7 +69,7 @@ def one_case(data):
         try:
             metadata = json.loads(content)
             if isinstance(metadata, dict):
-                metadata["digest"] = checkpoint._digest(tensors, {k: v for k, v in metadata.items() if k != "digest"})
+                metadata["digest"] = digest_of(tensors, {k: v for k, v in metadata.items() if k != "digest"})
             save_tensors(path, tensors, metadata)
         except (ValueError, RecursionError):
             return
