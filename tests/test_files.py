@@ -277,6 +277,20 @@ def test_a_stranger_s_sweep_writes_nothing_outside_itself(tmp_path):
         _check_inside(tmp_path / "other")
 
 
+def test_a_stranger_s_networks_of_the_paper_write_nothing_outside_themselves(tmp_path, capsys):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for out, link in (("a", "rdm_dense"), ("b", "rdm_dense/seed-000")):
+        (tmp_path / out / link).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / out / link).symlink_to(outside)
+        assert main(["paper", "rdm_dense", "--out", str(tmp_path / out)]) == 1
+        assert f"{tmp_path / out / link} must be a folder, and no link to one" in error_line(capsys)
+        assert not list(outside.iterdir())
+    (outside / "config.json").write_text('{"paper": {}}')
+    assert main(["paper", "figures", str(tmp_path / "b")]) == 1
+    assert "must be a folder, and no link to one" in error_line(capsys)
+
+
 def test_a_table_is_appended_to_a_file_and_to_nothing_else(tmp_path):
     from eirnn_np.sweeps.plan import Plan
     from eirnn_np.sweeps.table import RESULTS, Table

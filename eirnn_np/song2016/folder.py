@@ -73,6 +73,13 @@ def folder_of(parent: str | Path, name: str, plan: Plan) -> Path:
     return Path(parent) / name / f"{other}seed-{plan.seed:03d}"
 
 
+def check_inside(folder: Path) -> None:
+    """RunError where PARENT/NAME/seed-000 is reached by a link: a stranger's PARENT leads nowhere else."""
+    for path in (folder.parent, folder):
+        if path.is_symlink():
+            raise RunError(f"{path} must be a folder, and no link to one")
+
+
 @contextlib.contextmanager
 def made(folder: Path):
     """The folder, made if need be; an OSError of it inside becomes a RunError."""
@@ -215,8 +222,10 @@ def read_run(folder: str | Path) -> PaperRun:
 def find_runs(parent: str | Path) -> list[PaperRun]:
     """All runs of the paper below a folder, in the order of their paths; RunError if there is none."""
     parent = Path(parent)
-    found = [parent] if is_paper_run(parent) else [p.parent for p in sorted(parent.glob("*/*/config.json"))]
-    runs = [read_run(folder) for folder in found if is_paper_run(folder)]
+    below = [] if is_paper_run(parent) else [p.parent for p in sorted(parent.glob("*/*/config.json"))]
+    for folder in below:
+        check_inside(folder)
+    runs = [read_run(folder) for folder in below or [parent] if is_paper_run(folder)]
     if not runs:
         raise RunError(f"{parent} holds no run of the paper: eirnn-np paper NAME --out {parent} makes one")
     return runs

@@ -13,7 +13,7 @@ from ..runs.crew import cores
 from ..trainer import RunError
 from . import claims, pictures
 from .evaluation import evaluation_of
-from .folder import PaperRun, Plan, check_folder, find_runs, folder_of, is_paper_run, read_run
+from .folder import PaperRun, Plan, check_folder, check_inside, find_runs, folder_of, is_paper_run, read_run
 from .many import train_many
 from .names import NAMES
 from .tasks import task as named
@@ -71,6 +71,7 @@ def carry_out(
         raise RunError(f"{out} is the folder of {what}; --out takes the folder above those of the tasks")
     folders = [(task, plan, folder_of(out, task.name, plan)) for task in tasks for plan in plans]
     for task, _, folder in folders:
+        check_inside(folder)
         check_folder(folder, task.name)
     free = max(1, cores() // (threads or 1))
     workers = min(len(folders), free if workers is None else check_integer("workers", workers, 1, 4096))
