@@ -3,10 +3,10 @@
 Numba links the code of a function into each of its callers and optimises it again there, and a parallel loop has
 several callers of its own: half of the time of compiling went into that. Here are three kinds of function:
 
-    kernel     compiled once for its argument types; other compiled functions call it by its address; one that is
-               `late` when it is called for the first time
+    kernel     compiled once for its argument types; other compiled functions call it by its address; it makes no array;
+               one that is `late` is compiled when it is called for the first time
     inlined    a few lines that become part of each caller
-    entry      what Python calls
+    entry      what Python calls; with BORROWED, if it makes no array
 
 and `in_parallel(kernel)`, which calls a kernel many times, on all threads.
 
@@ -43,6 +43,7 @@ PREFIX = "eirnn_np."  # of the names by which kernels are called
 LAUNCH = "numba_parallel_for"  # of Numba's threading layers: what its gufuncs and pranges call
 FIND = f"{PREFIX}find"  # what a caller asks for the address of a late kernel
 NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # for what Python does not call
+BORROWED = {"_nrt": False}  # arrays belong to the caller and none is made: nothing counts references to them
 
 inlined = register_jitable(forceinline=True, error_model="numpy", **NO_WRAPPERS)
 
@@ -96,7 +97,7 @@ class _Kernel:
         self.function, self.late = function, late
         self.key = function.__module__, function.__qualname__
         self._stamp = cache.stamp(Path(function.__code__.co_filename).parent)
-        self._dispatcher = njit(error_model="numpy", **NO_WRAPPERS)(function)
+        self._dispatcher = njit(error_model="numpy", **NO_WRAPPERS, **BORROWED)(function)
         self._dispatcher._cache = KernelCache(function)
         _kernels[self.key] = self
 

@@ -216,11 +216,6 @@ def test_a_loss_that_is_not_finite_stops_the_loop_and_leaves_the_parameters(dtyp
     np.testing.assert_array_equal([problem.params.flat], found)
 
 
-def is_array(kind):
-    """How many arrays a Numba type stands for."""
-    return sum(map(is_array, kind)) if hasattr(kind, "fields") else hasattr(kind, "layout")
-
-
 def test_a_step_allocates_nothing_and_compiles_nothing_after_the_first():
     from numba.core.runtime import _nrt_python, rtsys
 
@@ -250,9 +245,8 @@ def test_a_step_allocates_nothing_and_compiles_nothing_after_the_first():
     finally:
         tracemalloc.stop()
         _nrt_python.memsys_disable_stats()
-    # Numba keeps a record for each array that it is handed, and frees it on return; compiled code makes no array more.
-    handed = 200 * sum(map(is_array, kernels.step.signatures[0] + 2 * kernels.is_clean.signatures[0]))
-    assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free <= handed
+    # Numba keeps no record of the arrays that it is handed (BORROWED), and compiled code makes none.
+    assert after.mi_alloc - before.mi_alloc == after.mi_free - before.mi_free == 0
     grown = sum(stat.size_diff for stat in growth if stat.traceback[0].filename.startswith(ei.__path__[0]))
     assert grown < 200 * 250, "less than the smallest array at each step"
     assert peak < problem.params.flat.nbytes / 2, "an array was made and dropped within a step"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..jit import entry, in_parallel, inlined, kernel, wide
+from ..jit import BORROWED, entry, in_parallel, inlined, kernel, wide
 from .arrays import view
 
 LOW = np.uint64(0xFFFFFFFF)
@@ -100,7 +100,7 @@ def noise_rows(out, normals, words, scale, seed, step, shared, t):
 noise_all = in_parallel(noise_rows)
 
 
-@entry
+@entry(**BORROWED)
 def noise_fill(out, normals, words, scale, seed, step, shared):
     """out[t, b, i] = scale[i] normal(seed, step, t, b or 0, i), the noise that the step makes. out (T, B, H).
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..jit import entry, ieee, in_parallel, inlined, kernel, restore
+from ..jit import BORROWED, entry, ieee, in_parallel, inlined, kernel, restore
 from .arrays import ADAM, place
 
 # The largest entry of a gradient that Adam takes: the square of a larger one overflows in its second moment.
@@ -181,7 +181,7 @@ def update_blocks(p, update, g, factor):
     update_all(blocks, p, update, g, adam_coefficients(p.dtype.type, update), factor)
 
 
-@entry
+@entry(**BORROWED)
 def apply_update(p, update, g, norms):
     """An update of Adam or SGD, in place on the flat buffer p and the moments of `update`; g is the gradient.
 

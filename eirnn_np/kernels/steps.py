@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..jit import entry, ieee, in_parallel, kernel, restore
+from ..jit import BORROWED, entry, ieee, in_parallel, kernel, restore
 from .chunks import chunk
 from .optimisers import (
     adam_coefficients,
@@ -74,7 +74,7 @@ def finish_units(out, ws, network, update, I, O, q):
 prepare_all, all_chunks, finish_all = in_parallel(prepare_units), in_parallel(chunk), in_parallel(finish_units)
 
 
-@entry
+@entry(**BORROWED)
 def step(out, ws, network, batch, draw, update):
     """A training step, its gradients alone, or its forward pass alone; returns the loss.
 
@@ -107,7 +107,7 @@ def step(out, ws, network, batch, draw, update):
     return loss
 
 
-@entry
+@entry(**BORROWED)
 def is_clean(inputs, labels, n_out):
     """Are all inputs finite and all labels in 0 .. n_out - 1? inputs as flat integers of their bits."""
     bad = False
