@@ -55,7 +55,7 @@ Update = namedtuple("Update", "kind m v frozen done lr beta1 beta2 eps clip larg
 # loss     (C, 8)              loss [c, 0], dw too large [c, 1],   chunk              step
 #                              Omega's sum and number [c, 2:4]     omega_rows         gather_units
 # squares  (C, S)              partial sums of squares, float64    chunk, omega_rows: each its own
-# flow     (2 C, N S)          e_s; (a e_s) W_rec, then v_s        backward_chunk     omega_rows
+# flow     (2 C, N S)          e_s; (a e_s) W_rec, then v_s        omega_products     omega_rows
 # right    (C, K N S)          what dx_{s+1} meets in Omega's      omega_rows         backward_chunk
 # domega   (C, H, S)           gradient; that gradient             backward_chunk     gather_units
 # norms    (blocks, 2)         largest |g| of a block of grads,    norm_block         step

@@ -86,71 +86,90 @@ def forward_chunk(rows, z, states, x, normals, words, wf, leak, gain, x_start, i
             z[o, T - 1, b] = x[b, H + o]
 
 
-@kernel
-def omega_rows(omega, right, e, v, squares, slope, leak, m, H, one_tau):
+@inlined
+def rows_product(c, a, a0, wb, row, rows, m, H, O):
+    """c (m, H) += a (m, rows) wb[row : row + rows], panel by panel of wb; as `product`, which takes all its rows."""
+    stride, lanes, done = c.size // m, 64 // c.itemsize, np.int64(0)
+    vecs = (H + lanes - 1) // lanes
+    while done < vecs:
+        width = panel(vecs - done)
+        at = (done * (H + O) + row * width) * lanes
+        product(c, done * lanes, stride, a, a0, stride, 1, wb, at, width * lanes, m, rows, width)
+        done += width
+
+
+@kernel(late=True)
+def omega_products(dr, e, back, dx, errs, first, wb, leak, m, H, O, one_tau):
+    """dr += errs_s wb, as ever, (B2) (B3); e (m stride) is e_s, and back (m stride) is (a e_s) W_rec.
+
+    With `one_tau` the second is 1 - a times what the rows of w_rec bring into dr: no other product is needed.
+    """
+    for i in range(dx.size):
+        e[i] = leak[i] * dx[i]
+    if one_tau:
+        rows_product(dr, errs, first, wb, 0, H, m, H, O)
+        for i in range(dx.size):
+            back[i] = leak[i] * dr[i]
+        rows_product(dr, errs, first + H, wb, H, O, m, H, O)
+    else:
+        rows_product(dr, errs, first, wb, 0, H + O, m, H, O)
+        for i in range(dx.size):
+            back[i] = 0
+        rows_product(back, e, 0, wb, 0, H, m, H, O)
+
+
+@kernel(late=True)
+def omega_rows(omega, right, e, back, squares, slope, leak, m, H, lanes):
     """What one time step adds to Omega, for m trials: its sum omega[0] and their number omega[1]; right (m stride).
 
-    e and v (m stride) come as dx_{s+1} and (a dx_{s+1}) W_rec if `one_tau`, else as e_s and (a e_s) W_rec; slope is
-    f'(x_s). right is what dx_{s+1} meets in the outer product of the gradient. squares (2 lanes) is work.
+    slope is f'(x_s); e and back (m stride) come from `omega_products`. right is what dx_{s+1} meets in the outer
+    product of the gradient. squares (2 lanes) is work. Lengths are sums of a vector's lanes, each in order. `lanes` is
+    an argument, so that the compiler leaves the loops over them as loops, which it makes vectors of.
     """
-    stride, lanes = slope.size // m, 64 // e.itemsize
+    stride = slope.size // m
+    of_e, of_v, others = view(squares, 0, (lanes,)), view(squares, lanes, (lanes,)), stride - H
     for b in range(m):
-        o = b * stride
-        for k in range(2 * lanes):
-            squares[k] = 0.0
-        for i in range(o, o + H):
-            if one_tau:
-                e[i] = leak[i] * e[i]
-                v[i] = leak[i] * v[i]
-            v[i] = leak[i] * e[i] + v[i] * slope[i]  # (F11)
-        for i in range(H, stride):
-            e[o + i] = 0
-            v[o + i] = 0
-        for i in range(o, o + stride - lanes + 1, lanes):  # sums of a vector's lanes: in one order, and quick
+        beyond = view(slope, b * stride + H, (others,))  # inputs and outputs
+        for i in range(others):
+            beyond[i] = 0
+    for i in range(e.size):
+        back[i] = leak[i] * e[i] + back[i] * slope[i]  # v_s (F11)
+    for b in range(m):
+        for k in range(lanes):
+            of_e[k] = of_v[k] = 0.0
+        for j in range(b * stride, (b + 1) * stride, lanes):
+            part_e, part_v = view(e, j, (lanes,)), view(back, j, (lanes,))
             for k in range(lanes):
-                squares[k] += np.float64(e[i + k]) * np.float64(e[i + k])
-                squares[lanes + k] += np.float64(v[i + k]) * np.float64(v[i + k])
+                of_e[k] += np.float64(part_e[k]) * np.float64(part_e[k])
+            for k in range(lanes):
+                of_v[k] += np.float64(part_v[k]) * np.float64(part_v[k])
         length, grown = 0.0, 0.0
         for k in range(lanes):
-            length += squares[k]
-            grown += squares[lanes + k]
+            length += of_e[k]
+            grown += of_v[k]
         factor = 0.0
         if length >= 1e-20:
             excess = grown / length - 1.0
             omega[0] += excess * excess  # (F12)
             omega[1] += 1.0
             factor = 4.0 * excess / length
-        for i in range(o, o + stride):
-            right[i] = factor * v[i] * slope[i]  # (B15)
-
-
-@kernel(late=True)
-def omega_step(omega, right, e, back, squares, dx, slope, wb, leak, m, H, O, one_tau):
-    """What dx_{s+1} and f'(x_s) add to Omega; right (m stride) is written for its gradient, e and back are work."""
-    n, stride, lanes = dx.size, dx.size // m, 64 // dx.itemsize
-    for i in range(n):
-        e[i] = dx[i] if one_tau else leak[i] * dx[i]
-        back[i] = 0
-    done, vecs = 0, (H + lanes - 1) // lanes  # the rows of wb that belong to w_rec, panel by panel
-    while done < vecs:
-        width = panel(vecs - done)
-        start = done * lanes * (H + O)
-        product(back, done * lanes, stride, e, 0, stride, 1, wb, start, width * lanes, m, H, width)
-        done += width
-    omega_rows(omega, right, e, back, squares, slope, leak, m, H, one_tau)
+        to, v = view(right, b * stride, (stride,)), view(back, b * stride, (stride,))
+        of_x = view(slope, b * stride, (stride,))
+        for i in range(stride):
+            to[i] = factor * v[i] * of_x[i]  # (B15)
 
 
 @kernel
 def backward_chunk(
-    dw, dx0, errs, dx, dr, slope, rows, dz, wb, leak, I, H, dynamics, activation, pull, with_omega, omega, domega,
-    right, e, back, squares, one_tau,
+    dw, dx0, errs, dx, dr, slope, rows, dz, wb, leak, I, H, dynamics, activation, pull, with_omega, omega_alone, omega,
+    domega, right, e, back, squares, one_tau,
 ):  # fmt: skip
     """dr_s = errs_s wb; dx_s = dr_s f'(x_s) + (1-a) dx_{s+1}; dw += errs^T rows, a block of steps at a time.
 
     Writes dw (H+O, stride), without the factor a, and dx0 (H,); errs (block, m stride), dx, dr and slope (m stride) are
     work. pull r_s is what the penalty of the rates adds to dr_s. With `with_omega`, Omega's sum and number go to
     omega (2,) and its gradient, without factors, to domega (H, stride); right (block m stride), e and back (m stride)
-    and squares are work.
+    and squares are work. With `omega_alone`, dw is left at 0.
     """
     wide()
     O, T, m = dz.shape
@@ -177,19 +196,23 @@ def backward_chunk(
                     errs[slot, b * stride + H + o] = dz[o, s - 1, b]
         # reverses a c_{s+1}, z_s = rows_s wf  (F2) (F5): first for r_s, then for the weights
         vecs = (H + lanes - 1) // lanes
-        product(dr, 0, stride, flat_errs, slot * n, stride, 1, wb, 0, 0, m, H + O, vecs)  # (B2) (B3)
+        if with_omega:
+            omega_products(dr, e, back, dx, flat_errs, slot * n, wb, leak, m, H, O, one_tau)
+        else:
+            product(dr, 0, stride, flat_errs, slot * n, stride, 1, wb, 0, 0, m, H + O, vecs)  # (B2) (B3)
         if activation != RELU or with_omega:
             slopes(slope, rows[s], activation)
         if with_omega and 0 < s < T:
-            omega_step(omega, view(right, slot * n, (n,)), e, back, squares, dx, slope, wb, leak, m, H, O, one_tau)
+            omega_rows(omega, view(right, slot * n, (n,)), e, back, squares, slope, leak, m, H, lanes)
         elif with_omega:
             for i in range(slot * n, (slot + 1) * n):
                 right[i] = zero
         if slot == 0 or s == 0:
             steps, vecs = (block - slot) * m, (H + I + lanes) // lanes
-            product(
-                flat_dw, 0, stride, flat_errs, slot * n, 1, stride, flat_rows, s * n, stride, H + O, steps, vecs
-            )  # fmt: skip
+            if not omega_alone:
+                product(
+                    flat_dw, 0, stride, flat_errs, slot * n, 1, stride, flat_rows, s * n, stride, H + O, steps, vecs
+                )  # fmt: skip
             if with_omega:
                 product(
                     view(domega, 0, (domega.size,)), 0, stride, flat_errs, slot * n, 1, stride, right, slot * n, stride,
@@ -297,7 +320,8 @@ def chunk(ws, out, network, batch, draw, c):
         now = with_omega and not again
         backward_chunk(
             ws.dw[c], ws.dx0[c], errs, dx, dr, slope, rows, dz, ws.wb, leak, I, H, network.dynamics,
-            network.activation, 0.0 if now else pull, now, omega, domega, right, e, back, squares, network.one_tau,
+            network.activation, 0.0 if now else pull, now, now and pull > 0, omega, domega, right, e, back, squares,
+            network.one_tau,
         )  # fmt: skip
     bad = not bounded(view(ws.dx0, c * ws.dx0.shape[1], (H,)), out.limit)
     for i in range(H + O):
