@@ -4,6 +4,8 @@ Everything is checked here and nowhere below; then the work goes to reference.py
 Shapes: T time steps, B trials, I inputs, H units, O outputs.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import DTypeLike
 
@@ -12,7 +14,7 @@ from .checks import check_array, check_choice, check_dtype, check_integer
 from .compiled import KernelModel, kernel_array, make_workspace
 from .config import ModelConfig, Penalties, check_penalties
 from .noise import INPUT_STREAM, seed_key
-from .params import Params, check_params, effective_weights
+from .params import Params, check_params, effective_weights, weight_slope
 from .reference import Trajectory
 from .timestep import check_dt
 from .weights import check_weights
@@ -191,16 +193,17 @@ def omega(
     labels: np.ndarray,
     noise: np.ndarray | None = None,
     weights: np.ndarray | None = None,
+    backend: str = "numba",
     *,
     input_noise: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
-    """Song et al.'s (2016) regulariser against vanishing gradients, by the readable reference. (F11) (F12) (B15)
+    """Song et al.'s (2016) regulariser against vanishing gradients. (F11) (F12) (B15)
 
     Whatever `config.penalties` says: nothing is multiplied by its omega, and delta is that of the data's loss.
 
     Parameters
     ----------
-    config, params, inputs, labels, noise, weights, input_noise
+    config, params, inputs, labels, noise, weights, backend, input_noise
         As in `loss_and_grads`.
 
     Returns
@@ -216,13 +219,27 @@ def omega(
         As `loss_and_grads`; and with dynamics="brainpy" or dt = tau, for which it is not defined.
     """
     check_penalties(config, Penalties(omega=1))
-    params, inputs, noise = check_run(config, params, inputs, noise, "numpy", input_noise)
+    params, inputs, noise = check_run(config, params, inputs, noise, backend, input_noise)
     labels, weights = check_targets(config, labels, weights, inputs.shape, params.dtype)
+    if backend == "numba":
+        return _omega_by_kernels(config, params, inputs, labels, noise, weights)
     run = reference.forward(config, params, inputs, noise)
     _, dz = reference.loss_and_output_grad(config, run.outputs, labels, weights)
     dx = reference.adjoints(config, params, run.rates, dz, 0)
     value, grad = reference.omega_and_grad(config, params, run.rates, dx)
     return float(value), grad
+
+
+def _omega_by_kernels(config, params, inputs, labels, noise, weights):
+    """Omega and its gradient, of what the kernels leave in their workspace. (F12) (B15)"""
+    alone = replace(config, penalties=Penalties(omega=1))
+    model, workspace = KernelModel(alone, params.dtype), make_workspace(alone, *inputs.shape[:2], params.dtype)
+    grads = Params.like(config, params.dtype)
+    model.loss_and_grads(grads, workspace, params, inputs, labels, weights, model.noise_given(noise))
+    total, number = workspace.loss[:, 2].sum(), max(workspace.loss[:, 3].sum(), 1)
+    scale = (config.alpha * (1 - config.alpha) / number).astype(params.dtype)
+    outer = workspace.domega[:, :, : config.n_hidden].sum(axis=0)
+    return float(total / number), scale[:, None] * outer * weight_slope(config, params, "w_rec")
 
 
 def check_current(current, shape, dtype):

@@ -5,8 +5,9 @@ Shapes: I inputs, H units, E excitatory units, R units that are read out, O outp
 
 import numpy as np
 
-from .config import ModelConfig
-from .params import Params, check_params, init_params
+from .config import EFFECTIVE_MASKS, ModelConfig
+from .functions import CONSTRAINTS
+from .params import Params, check_params, constraint_of, effective_weights, init_params, mask_of
 
 
 def init_from(
@@ -15,7 +16,9 @@ def init_from(
     """Starting parameters that copy from a trained network what fits, and are `init_params` elsewhere.
 
     The first inputs and outputs of one are those of the other; excitatory units take the place of excitatory ones, and
-    inhibitory of inhibitory ones, in their order, as many as both have. A connection is copied where both its ends are.
+    inhibitory of inhibitory ones, in their order, as many as both have. A connection is copied where both its ends are,
+    unless the trained network's mask left it out. What is copied is its weight W: theta too, unless constraint or mask
+    give theta another meaning in the new network.
 
     Parameters
     ----------
@@ -36,7 +39,8 @@ def init_from(
     Raises
     ------
     ValueError
-        The parameters are not those of their configuration.
+        The parameters are not those of their configuration, or a constraint of the new network forbids the sign of a
+        weight.
     """
     check_params(trained_config, trained)
     params = init_params(config, seed, trained.dtype)
@@ -58,10 +62,27 @@ def init_from(
             copied.append(f"{name}: not copied, the trained network has none")
             continue
         here, there = places[name]
-        values[here] = source[there]
-        copied.append(f"{name}: {source[there].size} of {values.size} numbers copied")
+        fits = np.ones(source[there].shape, bool)
+        if name in EFFECTIVE_MASKS:
+            source, fits = _as_theta(config, trained, trained_config, name, here, there)
+        else:
+            source = source[there]
+        values[here] = np.where(fits, source, values[here])
+        copied.append(f"{name}: {fits.sum()} of {values.size} numbers copied")
     left = [name for name, _ in trained.items() if getattr(params, name) is None]
     return params, copied + [f"{name}: left out, the new network has none" for name in left]
+
+
+def _as_theta(config, trained, trained_config, name, here, there):
+    """theta of `here` in the new network with the weights of `there`, and which of them are connections of both."""
+    theta, weights = getattr(trained, name)[there], effective_weights(trained_config, trained, name)[there]
+    mask, before = mask_of(config, name, trained.dtype)[here], mask_of(trained_config, name, trained.dtype)[there]
+    g, fits = constraint_of(config, name), (before != 0) | (mask == 0)
+    changed = fits & (mask != 0) & ((mask != before) | (g is not constraint_of(trained_config, name)))
+    theta[changed] = weights[changed] / mask[changed]
+    if g is not CONSTRAINTS["free"] and (theta[changed] < 0).any():
+        raise ValueError(f"{name} has weights of a sign that constraint and mask of the new network forbid")
+    return theta, fits
 
 
 def _common(*configs):

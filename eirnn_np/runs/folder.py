@@ -14,11 +14,11 @@ import numpy as np
 
 from ..checkpoint import CHECKPOINT, PREVIOUS, read_checkpoint
 from ..checks import check_path
-from ..config import EFFECTIVE_MASKS, ModelConfig
+from ..config import ModelConfig
 from ..files import read_text, remove_leftovers, write_file, write_json
-from ..functions import CONSTRAINTS
-from ..params import constraint_of, effective_weights, init_params, load_params, mask_of
+from ..params import init_params, load_params
 from ..trainer import RunError
+from ..transfer import init_from
 from .settings import Settings
 
 FINAL = 200  # steps whose mean is the final loss
@@ -150,40 +150,21 @@ def _same_model(model, config):
 def start_params(config, settings):
     """The parameters that a run starts from, and lines that say where they come from.
 
-    Those of `settings.init_from` are taken where the weight of a connection can be the same: the shapes fit. RunError
-    where nothing fits, it cannot be read, or a constraint cannot have a weight's sign.
+    With `settings.init_from`, what fits of that network, by `init_from`. RunError where it cannot be read, or a
+    constraint cannot have a weight's sign.
     """
-    params = init_params(config, settings.seed, settings.dtype)
     if settings.init_from is None:
-        return params, []
+        return init_params(config, settings.seed, settings.dtype), []
     path = Path(settings.init_from)
     path = path / "params.safetensors" if path.is_dir() else path
     try:
-        theirs, found = load_params(path)
+        trained_config, trained = load_params(path)
+        params, copied = init_from(config, trained.astype(settings.dtype), trained_config, settings.seed)
     except OSError as error:
         raise RunError(f"cannot start from {settings.init_from}: {error.strerror or error}") from None
     except ValueError as error:
         raise RunError(f"cannot start from {settings.init_from}: {error}") from None
-    taken = []
-    for name, values in params.items():
-        has = getattr(found, name)
-        if has is None or has.shape != values.shape:
-            continue
-        if name in EFFECTIVE_MASKS:
-            weights, mask = effective_weights(theirs, found, name), mask_of(config, name, np.float64)
-            same = constraint_of(theirs, name) is constraint_of(config, name)
-            if not (same and np.array_equal(mask_of(theirs, name, np.float64), mask)):
-                has = np.where(mask == 0, has, weights / np.where(mask == 0, 1, mask))
-                if constraint_of(config, name) is not CONSTRAINTS["free"] and (has[mask != 0] < 0).any():
-                    raise RunError(
-                        f"cannot start from {settings.init_from}: {name} has signs that a constraint forbids"
-                    )
-        values[...] = has
-        taken.append(name)
-    if not taken:
-        raise RunError(f"cannot start from {settings.init_from}: no parameter of it has the shape of one here")
-    new = [name for name in params.shapes if name not in taken]
-    return params, [f"starting from {path}: {', '.join(taken)}" + (f"; new: {', '.join(new)}" if new else "")]
+    return params, [f"starting from {path}:", *(f"  {line}" for line in copied)]
 
 
 def write_losses(folder, losses):
