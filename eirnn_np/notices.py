@@ -28,19 +28,20 @@ def told_by(say):
 
 
 def about_to_compile(module, types=""):
-    """Say so, before: once for each wing that has kernels of its own, and again for its other dtype.
+    """Say so, before: once for each wing that has kernels of its own, and again for the other dtype of a step.
 
     `types` are those of the arguments of what Python calls, written out. The first kernel of a step has integers alone:
     it speaks for the dtype that comes next.
     """
     wing = module.removeprefix("eirnn_np.").partition(".")[0]
-    dtype = next((name for name in ("float32", "float64") if name in types), "")
+    dtype = next((name for name in ("float32", "float64") if name in types and wing == "kernels"), "")
     told = _told.setdefault(wing, set())
     if told and (dtype in told or not dtype):
         return
     again = told - {""}
     if again or not told:
-        what = (f" of {wing}" if wing != "kernels" else "") + (f" for {dtype}" if again else "")
-        about = f"about {SECONDS} s" if wing == "kernels" else "a few s"
+        what, about = (f" for {dtype}" if again else "", f"about {SECONDS} s")
+        if wing != "kernels":
+            what, about = f" of {wing}", "a few s"
         _tell(f"compiling the kernels{what}, once for this machine ({about})")
     told.add(dtype)

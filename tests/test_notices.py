@@ -61,7 +61,8 @@ def test_kernels_of_other_wings_have_a_line_of_their_own(nothing_told):
     said = []
     with notices.told_by(said.append):
         for module in ("eirnn_np.tasks.engine", "eirnn_np.kernels.x", "mine", "eirnn_np.kernels.y"):
-            notices.about_to_compile(module)
+            for dtype in ("float32", "float64") if "kernels" not in module else ("float32",):
+                notices.about_to_compile(module, dtype)
     assert [line.partition(",")[0] for line in said] == [
         "compiling the kernels of tasks", "compiling the kernels", "compiling the kernels of mine",
     ]  # fmt: skip
