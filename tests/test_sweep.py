@@ -23,6 +23,7 @@ from eirnn_np.cli import main
 from eirnn_np.runs import crew
 from eirnn_np.sweeps import Plan, network, pictures
 from eirnn_np.sweeps.plan import parse_grid, parse_seeds, seeds_text
+from eirnn_np.tasks import batches
 
 ROOT = Path(ei.__file__).parent.parent
 SMALL = {"steps": 30, "batch_size": 3, "seq_len": 20, "trials": 30, "checkpoint_every": 20}
@@ -393,6 +394,29 @@ def test_a_stop_ends_what_has_not_come_to_a_step(tmp_path):
         future = one.submit(time.sleep, 100)
         one.stop()
         assert isinstance(future.exception(), BrokenProcessPool)
+
+
+def test_a_worker_need_not_compare_with_neurogym_what_has_been(monkeypatch):
+    plan = Plan(
+        {"batch_size": 3}, {"lr": [0.1, 0.2], "task": ["PerceptualDecisionMaking-v0", f"{__name__}:trial"]}, [1]
+    )
+    found = plan.compared()
+    assert [(task, size) for task, _, size in found] == [("PerceptualDecisionMaking-v0", 3)]
+    monkeypatch.setattr(batches, "_passed", set())
+    monkeypatch.setattr(batches, "_told", set())
+    monkeypatch.setattr(batches.replay, "self_check", lambda *_: "they differ")
+    settings = ei.Settings(batch_size=3)
+    _, settings = ei.runs.model_config(settings)
+    arguments = settings.task, 3, 20, settings.training_stream, settings.env_kwargs
+    with pytest.warns(UserWarning, match="they differ"):
+        assert ei.make_batches(*arguments).source == "neurogym"
+    batches.tell_replay_passed(found)
+    assert ei.make_batches(*arguments).source == "compiled"
+
+
+def trial(rng):
+    label = int(rng.integers(2)) + 1
+    return ei.Trial(rng.normal(size=(6, 2)) + label, np.array([0] * 5 + [label]), {}, {})
 
 
 SCRIPT = """

@@ -16,6 +16,7 @@ from pathlib import Path
 from ..files import read_text, unsynced
 from ..runs import crew
 from ..runs.signals import Stopped
+from ..tasks.batches import tell_replay_passed
 from ..threads import limited
 from ..trainer import RunError
 from . import cluster
@@ -49,7 +50,8 @@ def train_network(sweep, network, session, files=None):
         Folder of the sweep, as the machine that asks sees it.
     network : Network
     session : {"id", "session"}
-        What tells the sweep's folder from another of the same name, and this session of it from others.
+        What tells the sweep's folder from another of the same name, and this session of it from others; "compared",
+        what workers of the same machine need not compare with neurogym.
     files : {name: bytes}, optional
         What there is of the run, for a worker that does not see the folder.
 
@@ -72,6 +74,7 @@ def train_network(sweep, network, session, files=None):
             folder.mkdir()
             for name, content in (files or {}).items():
                 (folder / name).write_bytes(content)
+        tell_replay_passed(session.get("compared", ()))
         tick = _Tick(stop, session)
         try:
             warm([network.options])

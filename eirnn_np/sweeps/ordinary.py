@@ -16,6 +16,7 @@ from ..runs.folder import final_loss, read_losses
 from ..runs.settings import Settings, model_config, network_fields
 from ..runs.training import resume, run
 from ..runs.validation import BEST, CHECKS, OUTCOME
+from ..tasks.batches import replay_passed
 from ..trainer import Trainer
 
 NAME, LOSS = "a run", "Loss (nats per time step)"
@@ -54,6 +55,15 @@ def check_task(options, seen):
         seen.add(key)
         _, settings = model_config(settings, **network)
         tasks.check_sound(settings.task, settings.env_kwargs)
+
+
+def compared(options):
+    """What need not be compared with neurogym again by each worker; None where there is nothing."""
+    settings, network = split(options)
+    _, settings = model_config(settings, **network)
+    if settings.source == "neurogym":
+        return None
+    return replay_passed(settings.task, settings.env_kwargs, settings.batch_size, settings.training_stream)
 
 
 def warm(options):

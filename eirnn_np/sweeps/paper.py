@@ -48,6 +48,10 @@ def check_task(options, seen):
     """A task of the paper is what it is."""
 
 
+def compared(options):
+    """None: no task of the paper is neurogym's."""
+
+
 def warm(options):
     """Load, or compile, what networks of these options need."""
     from ..song2016.training import Training

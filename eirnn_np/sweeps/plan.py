@@ -104,6 +104,12 @@ class Plan:
                     raise ValueError(f"{error}{f' (in {name})' if name else ''}") from None
         return steps * len(self.seeds)
 
+    def compared(self):
+        """Which tasks this process has compared with neurogym's own, once for all networks."""
+        of = {(str(o.get("task")), repr(o.get("env_kwargs")), o.get("batch_size"), o.get("dt"), o.get("source")): o
+              for _, o in self.settings()}  # fmt: skip
+        return [found for found in (kind_of(o).compared(o) for o in of.values()) if found is not None]
+
     def to_dict(self):
         """Plain values for sweep.json."""
         return {"base": self.base, "grid": self.grid, "seeds": seeds_text(self.seeds)}

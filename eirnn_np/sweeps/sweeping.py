@@ -253,6 +253,8 @@ class _Sweep:
         self.count, self.unfinished, self.failed, self.fatal, self.stopped = len(self.done), 0, 0, None, False
         self.diverged = sum(status == one.DIVERGED for status in statuses.values())
         self.session = {"id": read_plan(folder)[1]["id"], "session": uuid.uuid4().hex}
+        if hands.here:
+            self.session["compared"] = plan.compared()
         self.bar = _bar(len(plan), self.count, total)
         self._flushed, self._short = time.monotonic(), 0
 
