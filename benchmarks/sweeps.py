@@ -126,7 +126,7 @@ def throughput(arguments, scratch):
     try:
         for k in range(arguments.rounds):
             before = alone.seconds_a_step(arguments.steps)
-            ours = swept(arguments.steps, range(2 * cores()), scratch / str(k))
+            ours = swept(arguments.steps, range(4 * cores()), scratch / str(k))
             samples.append((alone.seconds_a_step(arguments.steps) + before) / 2 / ours)
             cpu.append(one_network(arguments.steps, sweep_parent_, k, expected))
     finally:
