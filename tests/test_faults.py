@@ -9,6 +9,7 @@ from pathlib import Path
 
 import faults
 import pytest
+from conftest import needs_neurogym
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="uses /proc")
 
@@ -23,6 +24,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bytes(tmp_path):
     assert sum(struck.values()) == 4
 
 
+@needs_neurogym
 def test_sigterm_and_ctrl_c_end_in_one_line_and_a_checkpoint(tmp_path):
     (tmp_path / "term").mkdir()
     faults.stopped(tmp_path / "term", 1, signal.SIGTERM, faults.WORKER_TASK)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import needs_neurogym
 
 import eirnn_np as ei
 from eirnn_np.cli import main
@@ -23,8 +24,12 @@ ROOT = Path(__file__).parent.parent
 PDM = "PerceptualDecisionMaking-v0"
 
 
+def imported():
+    return {name for name in sys.modules if name.partition(".")[0] in ("neurogym", "gymnasium")}
+
+
 def hide_modules(monkeypatch):
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("neurogym", "gymnasium")]:
+    for name in imported():
         monkeypatch.delitem(sys.modules, name)
     installed._import_trouble.cache_clear()
     monkeypatch.setattr(batches, "_passed", set())
@@ -32,8 +37,11 @@ def hide_modules(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def forget():
-    """What an import of neurogym has shown is remembered; not from one test to another."""
+    """What an import of neurogym has shown is remembered, and so is the module; not from one test to another."""
+    before = imported()
     yield
+    for name in imported() - before:
+        del sys.modules[name]
     installed._import_trouble.cache_clear()
 
 
@@ -188,6 +196,7 @@ def test_a_broken_neurogym_is_one_line(fake, short_run, tmp_path, capsys, case, 
     assert ei.make_trials(PDM, 2)
 
 
+@needs_neurogym
 def test_other_releases_are_not_replayed_where_they_work(monkeypatch):
     """The release that is installed stands for others whose streams are, or are not, known to be the same."""
     there = metadata.version
@@ -203,6 +212,7 @@ def test_other_releases_are_not_replayed_where_they_work(monkeypatch):
         ei.make_batches(source="compiled")
 
 
+@needs_neurogym
 def test_other_sizes_are_found(monkeypatch):
     describe = replay.describe
     monkeypatch.setattr(replay, "describe", lambda task, kwargs: describe(task, {**(kwargs or {}), "dim_ring": 3}))

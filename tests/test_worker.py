@@ -9,6 +9,7 @@ import time
 import numpy as np
 import patience
 import pytest
+from conftest import needs_neurogym
 
 import eirnn_np as ei
 from eirnn_np.tasks import NeurogymStream
@@ -62,6 +63,7 @@ sys.argv  # no main guard
 """
 
 
+@needs_neurogym
 @pytest.mark.parametrize("from_standard_input", [False, True])
 def test_a_script_needs_no_main_guard(tmp_path, from_standard_input):
     (tmp_path / "script.py").write_text(SCRIPT)
@@ -98,6 +100,7 @@ def test_what_a_script_defines_goes_to_the_worker_or_is_drawn_here(tmp_path, mon
     assert all(np.array_equal(a, b) for a, b in zip(next(here), plain))
 
 
+@needs_neurogym
 def test_ctrl_c_ends_the_command_in_one_line_and_leaves_no_process(tmp_path):
     command = [sys.executable, "-m", "eirnn_np", "train", "--task", TASK, "--steps", "100000", "--print-every", "5"]
     process = subprocess.Popen(
