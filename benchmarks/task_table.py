@@ -1,8 +1,10 @@
 """Every task of docs/tasks.md: settings with which a network learns it, and how well. Writes docs/tasks.json.
 
 A task counts as learnt where the accuracy of new trials at their last time step has a 95 % interval above what the best
-constant answer gets. A training goes on until 200 trials are answered well (see `WELL`), looked at every 500 steps, or
-until its most steps; then 500 other trials are drawn, which alone decide. One thread, seed 0: the numbers of a task are
+constant answer gets; one that is about time, where the network acts in 90 % of the trials at least and the spread of
+its errors has a 95 % interval below that of acting at a fixed delay. A training goes on until 200 trials are answered
+well (see `WELL`), looked at every 500 steps, or until its most steps; then 500 other trials are drawn, which alone
+decide. One thread, seed 0: the numbers of a task are
 a pure function of its settings here (but for neurogym's release). What docs/tasks.json has with these very settings is
 kept; --again measures it anew.
 
@@ -10,6 +12,7 @@ kept; --again measures it anew.
 """
 
 import argparse
+import itertools
 import json
 import textwrap
 import time
@@ -22,15 +25,19 @@ import eirnn_np as ei
 from eirnn_np import analysis, tasks
 
 EVERY, TRIALS, FINAL = 500, 200, 500
-WELL = 0.6  # of the way from the constant answer to 1
+WELL = 0.6  # of the way from the constant answer to 1, or from the fixed delay to 0
+ACTS = 0.9  # share of the trials of a task about time
 OUT = Path(__file__).parent.parent / "docs" / "tasks.json"
 # What a task has unless it says otherwise. `action_weight` is that of a time step whose label is an action, against 1
 # where it is 0 ("fixate"): most steps are, and without it many networks fixate for ever. seq_len None: 1.5 trials.
+# `drawn` is the number of batches that come again in turn, where neurogym takes ten times as long for one as a training
+# step does; without it all are new.
 USUAL = {
     "hidden": 100, "dt": 40, "batch_size": 16, "seq_len": None, "lr": 3e-3, "steps": 3000, "action_weight": 3,
     "timing": {},
 }  # fmt: skip
 RING = {"action_weight": 10, "steps": 2000}  # the tasks of yang19: 16 directions
+HARDER = {"action_weight": 10, "steps": 6000, "drawn": 400}
 MATCH = {"timing": {"fixation": 200, "sample": 300, "delay": 200, "test": 300, "decision": 300}}
 SETTINGS: dict[str, dict] = {
     "AntiReach-v0": RING,
@@ -48,20 +55,22 @@ SETTINGS: dict[str, dict] = {
     "GoNogo-v0": {},
     "HierarchicalReasoning-v0": {"steps": 1000},
     "IntervalDiscrimination-v0": {"action_weight": 10},
-    "MotorTiming-v0": {"dt": 20, "action_weight": 20, "steps": 1000},
+    "MotorTiming-v0": {"action_weight": 20, "timing": {"fixation": 200, "cue": 400, "set": 80}},
     "MultiSensoryIntegration-v0": {"dt": 20},
-    "OneTwoThreeGo-v0": {"dt": 20, "steps": 1000},
+    "OneTwoThreeGo-v0": {"timing": {"fixation": 200, "target": 320, "response": 480}},
     "PerceptualDecisionMaking-v0": {"dt": 20, "timing": tasks.TUTORIAL_TIMING},
     "PerceptualDecisionMakingDelayResponse-v0": {"timing": {"stimulus": 800, "delay": 200, "decision": 300}},
     "PostDecisionWager-v0": {"dt": 20, "action_weight": 30},
     "ProbabilisticReasoning-v0": {"batch_size": 8, "steps": 1500},
     "PulseDecisionMaking-v0": {"dt": 10, "steps": 1500},
-    "ReadySetGo-v0": {"dt": 20, "action_weight": 20, "steps": 1000},
+    "ReadySetGo-v0": {"action_weight": 20, "timing": {"ready": 80, "set": 80}},
     "perceptualdecisionmaking.roitman02-v0": {"dt": 20, "action_weight": 10},
     **{f"yang19.{name}-v0": RING for name in (
-        "go", "rtgo", "dlygo", "anti", "rtanti", "dlyanti", "dm1", "dm2", "ctxdm1", "ctxdm2", "multidm", "dlydm1",
-        "dlydm2", "ctxdlydm1", "ctxdlydm2", "multidlydm")},
-    **{f"yang19.{name}-v0": {**RING, **MATCH} for name in ("dms", "dnms", "dmc", "dnmc")},
+        "go", "rtgo", "dlygo", "anti", "rtanti", "dlyanti", "dm1", "dm2", "ctxdm1", "multidm")},
+    **{f"yang19.{name}-v0": HARDER for name in (
+        "ctxdm2", "dlydm1", "dlydm2", "ctxdlydm1", "ctxdlydm2", "multidlydm")},
+    "yang19.dms-v0": {**RING, **MATCH},
+    **{f"yang19.{name}-v0": {**HARDER, **MATCH, "action_weight": 3} for name in ("dnms", "dmc", "dnmc")},
 }  # fmt: skip
 
 
@@ -78,10 +87,58 @@ def entropy(counts):
     return float(-(p * np.log(p)).sum())
 
 
+def fixed_delay(trials):
+    """Standard deviation, in ms, of the times of the labels after the last change of the inputs before them."""
+    delays = []
+    for trial in trials:
+        due = np.flatnonzero(trial.labels)[0]
+        moved = np.flatnonzero((np.diff(trial.inputs[: due + 1], axis=0) != 0).any(axis=1))
+        delays.append((due - moved.max(initial=-1) - 1) * trial.dt)
+    return float(np.std(delays))
+
+
+def spread_interval(sd, moment, n):
+    """95 % interval of a standard deviation: normal for the variance, whose own variance the fourth moment gives."""
+    error = 1.96 * np.sqrt(max(moment - sd**4, 0) / n)
+    return [float(np.sqrt(max(sd**2 - error, 0))), float(np.sqrt(sd**2 + error))]
+
+
+def timed(evaluation, timing):
+    """What there is to say of a task about time: `timing`, the spread of its errors and that of a fixed delay."""
+    when = [
+        (np.flatnonzero(acts), np.flatnonzero(t.labels)[0]) for acts, t in zip(evaluation.actions, evaluation.trials)
+    ]
+    errors = np.array([acts[0] - due for acts, due in when if len(acts)]) * evaluation.trials[0].dt
+    n = len(errors)
+    apart = spread_interval(errors.std(), np.mean((errors - errors.mean()) ** 4), n) if n else None
+    return {**timing, "sd_interval_95": apart, "fixed_delay_ms": fixed_delay(evaluation.trials)}
+
+
+def learnt(found):
+    """By the intervals of the trials that decide."""
+    timing = found["timing"]
+    if timing is None:
+        return found["interval_95"][0] > found["constant"]
+    return _acts(timing) and timing["sd_interval_95"][1] < timing["fixed_delay_ms"]
+
+
+def well(found):
+    timing, constant = found["timing"], found["constant"]
+    if timing is None:
+        return found["accuracy"] >= constant + WELL * (1 - constant) > constant
+    return _acts(timing) and timing["sd_ms"] <= (1 - WELL) * timing["fixed_delay_ms"]
+
+
+def _acts(timing):
+    return timing["mean_ms"] is not None and 1 - timing["never_acts"] >= ACTS
+
+
 def evaluated(config, params, task, env_kwargs, trials, seed):
-    found = analysis.performance(ei.evaluate(config, params, task, env_kwargs, trials, seed))
-    constant = found["constant"]["accuracy"]
-    return found, constant, found["accuracy"] >= constant + WELL * (1 - constant) > constant
+    evaluation = ei.evaluate(config, params, task, env_kwargs, trials, seed)
+    found = analysis.performance(evaluation)
+    timing = found["timing"] and timed(evaluation, found["timing"])
+    kept = {key: found[key] for key in ("accuracy", "interval_95", "no_choice", "steps_right")}
+    return {**kept, "constant": found["constant"]["accuracy"], "timing": timing}
 
 
 def measured(task, settings, env_kwargs):
@@ -92,23 +149,24 @@ def measured(task, settings, env_kwargs):
     config = ei.ModelConfig(n_in=batches.n_in, n_hidden=settings["hidden"], n_out=batches.n_out, dt=settings["dt"])
     params = ei.init_params(config, 0)
     trainer = ei.Trainer(config, params, lr=settings["lr"], threads=1)
-    weights = np.where(np.arange(batches.n_out) > 0, float(settings["action_weight"]), 1.0)
-    counts, k, well = np.zeros(batches.n_out, int), 0, False
-    while k < settings["steps"] and not well:
+    weights = np.where(np.arange(config.n_out) > 0, float(settings["action_weight"]), 1.0)
+    source = batches.source
+    if "drawn" in settings:
+        batches = itertools.cycle([next(batches) for _ in range(settings["drawn"])])
+    counts, k, enough = np.zeros(config.n_out, int), 0, False
+    while k < settings["steps"] and not enough:
         for _ in range(min(EVERY, settings["steps"] - k)):
             inputs, labels = next(batches)
-            counts += np.bincount(labels.ravel(), minlength=batches.n_out)
+            counts += np.bincount(labels.ravel(), minlength=config.n_out)
             trainer.step(inputs, labels, weights[labels])
         if trainer.k <= k:
             raise ValueError(f"training diverged at step {k}")
         k = trainer.k
-        well = evaluated(config, params, task, env_kwargs, TRIALS, 1)[2]
-    found, constant, _ = evaluated(config, params, task, env_kwargs, FINAL, 0)
+        enough = well(evaluated(config, params, task, env_kwargs, TRIALS, 1))
+    found = evaluated(config, params, task, env_kwargs, FINAL, 0)
     return {
-        "batches": batches.source, "seq_len": seq_len, "steps": k, "floor": round(entropy(counts), 4),
-        "trials": FINAL, "accuracy": found["accuracy"], "interval_95": found["interval_95"], "constant": constant,
-        "no_choice": found["no_choice"], "steps_right": found["steps_right"], "timing": found["timing"],
-        "learnt": found["interval_95"][0] > constant,
+        "batches": source, "seq_len": seq_len, "steps": k, "floor": round(entropy(counts), 4),
+        "trials": FINAL, **found, "learnt": bool(learnt(found)),
     }  # fmt: skip
 
 
@@ -121,19 +179,32 @@ def table(numbers):
         if "refused" in found:
             refused.append(f"| {task} | {found['refused']} |")
             continue
-        s, (low, high) = found["settings"], found["interval_95"]
+        s = found["settings"]
         timing = ", ".join(f"{name} {_length(length)}" for name, length in s["timing"].items())
         how = (
             f"dt {s['dt']}, B {s['batch_size']}, T {found['seq_len']}, lr {s['lr']:g}, actions x {s['action_weight']:g}"
+            f"{', {} batches in turn'.format(s['drawn']) if 'drawn' in s else ''}"
         )
         rows.append(
             f"| {task} | {found['batches']} | {how}{'; ' if timing else ''}{timing} | {found['steps']:,} | "
-            f"{found['accuracy']:.3f} ({low:.3f} - {high:.3f}) | {found['constant']:.3f} | "
-            f"{'yes' if found['learnt'] else 'no'} |"
+            f"{' | '.join(_result(found))} | {'yes' if found['learnt'] else 'no'} |"
         )
     missing = sorted(set(SETTINGS) - set(numbers))
     left = f"Not measured yet with the settings that the script has for them: {', '.join(missing)}." if missing else ""
     return "\n".join(rows), textwrap.fill(left, 120, break_on_hyphens=False), "\n".join(refused)
+
+
+def _result(found):
+    """What the network does, and what it would without having learnt."""
+    timing = found["timing"]
+    if timing is None:
+        low, high = found["interval_95"]
+        return f"{found['accuracy']:.3f} ({low:.3f} - {high:.3f})", f"{found['constant']:.3f}"
+    acts, delay = f"acts in {1 - timing['never_acts']:.3f}", f"± {timing['fixed_delay_ms']:.0f} ms"
+    if timing["mean_ms"] is None:
+        return acts, delay
+    low, high = timing["sd_interval_95"]
+    return f"{acts}, {timing['mean_ms']:+.0f} ± {timing['sd_ms']:.0f} ms ({low:.0f} - {high:.0f})", delay
 
 
 def _length(spec):

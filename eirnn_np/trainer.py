@@ -1,8 +1,10 @@
 """Trainer, which takes one training step at a time, and `train`, the loop around it."""
 
+import contextlib
 import copy
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -58,6 +60,9 @@ class Trainer:
         Steps taken: the updates of the optimiser, which are counted in the same compiled call.
     last_loss : float
         The loss of the last step that was counted.
+    warns : bool
+        Is there to be a RuntimeWarning where a step is refused? True until there was one. False is for a loop that
+        looks at `k` itself, as `train` does.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Trainer:
         self._model = KernelModel(config, params.dtype)
         self._rooms: dict = {}  # by the shape of a batch: workspace and weights of the last few
         self._bits = np.int32 if params.dtype == np.float32 else np.int64
+        self.warns = True
 
     def __getstate__(self):  # for copies and pickles: the work arrays are made anew by the next step
         return self.__dict__ | {"_rooms": {}}
@@ -127,9 +133,9 @@ class Trainer:
         """One training step on inputs (T, B, I) and labels (T, B); returns the loss before the update.
 
         A step happens or it does not. Where the loss is not finite, or an entry of the gradient is not or is too large
-        for the optimiser, parameters, moments and `k` stay as they were. Ctrl-C finds a step done and counted, or
-        neither.
-        Where the update itself overflows (a very large lr), `k` stays, and the parameters are not finite.
+        for the optimiser, parameters, moments and `k` stay as they were, and the first time there is a RuntimeWarning
+        (see `warns`): the loss alone does not say so. Ctrl-C finds a step done and counted, or neither.
+        Where the update itself overflows (a very large lr), `k` stays too, and the parameters are not finite.
 
         Arguments are as in `loss_and_grads`, checked like there; nothing has changed if one is refused.
         Arrays in the dtype of the parameters (labels int64) and in C order are used as they are. After the
@@ -145,9 +151,13 @@ class Trainer:
             labels, weights = check_targets(self.config, labels, weights, inputs.shape, self.params.dtype)
         workspace, alike = self._room(inputs.shape)
         weights = alike if weights is None else weights
-        update, draw = self.optimiser.next_update(self.params, self.frozen), self._model.noise_made(self.seed, self.k)
+        taken = self.k
+        update, draw = self.optimiser.next_update(self.params, self.frozen), self._model.noise_made(self.seed, taken)
         with limited(self.threads):
-            return self._model.loss_and_grads(self.grads, workspace, self.params, inputs, labels, weights, draw, update)
+            loss = self._model.loss_and_grads(self.grads, workspace, self.params, inputs, labels, weights, draw, update)
+        if self.k == taken:
+            warn_of_refusal(self, loss)
+        return loss
 
     def _room(self, shape):
         """Workspace and equal weights for batches (T, B) of this shape; made once while few shapes alternate."""
@@ -181,7 +191,8 @@ class Trainer:
     def compile(self, n_time: int, n_batch: int) -> None:
         """Compile what `step` needs, without changing anything."""
         batch = blank_batch(self.config, n_time, n_batch, self.params.dtype)
-        Trainer(self.config, self.params.copy(), seed=self.seed, threads=self.threads).step(*batch)
+        with silent(Trainer(self.config, self.params.copy(), seed=self.seed, threads=self.threads)) as other:
+            other.step(*batch)
 
 
 def make_optimiser(lr: Rate, optimiser: Optimiser | None, clip: float | None) -> Optimiser:
@@ -302,24 +313,45 @@ def train(
     losses = np.full(steps, np.nan)
     seconds = {"batches": 0.0, "training": 0.0}
     clock = time.perf_counter
-    for k in range(steps):
-        start = clock()
-        try:
-            inputs, targets, *weights = next(batches)
-        except StopIteration:
-            raise RunError(f"the batches ended after {k} of {steps} steps") from None
-        if class_weights is not None:
-            weights = [weights_of_labels(of_class, targets, *weights)]
-        middle = clock()
-        taken = trainer.k
-        losses[k] = loss = trainer.step(inputs, targets, *weights)
-        seconds["batches"] += middle - start
-        seconds["training"] += clock() - middle
-        if trainer.k == taken:
-            raise RunError(_divergence(trainer, loss))
-        if on_step is not None:
-            on_step(k + 1, loss)
+    with silent(trainer):  # a step that is refused ends the training here
+        for k in range(steps):
+            start = clock()
+            try:
+                inputs, targets, *weights = next(batches)
+            except StopIteration:
+                raise RunError(f"the batches ended after {k} of {steps} steps") from None
+            if class_weights is not None:
+                weights = [weights_of_labels(of_class, targets, *weights)]
+            middle = clock()
+            taken = trainer.k
+            losses[k] = loss = trainer.step(inputs, targets, *weights)
+            seconds["batches"] += middle - start
+            seconds["training"] += clock() - middle
+            if trainer.k == taken:
+                raise RunError(_divergence(trainer, loss))
+            if on_step is not None:
+                on_step(k + 1, loss)
     return losses, seconds
+
+
+@contextlib.contextmanager
+def silent(trainer):
+    """The trainer, which in this context does not warn where it refuses a step: `k` is looked at."""
+    before = getattr(trainer, "warns", None)
+    if before:
+        trainer.warns = False
+    try:
+        yield trainer
+    finally:
+        if before:
+            trainer.warns = True
+
+
+def warn_of_refusal(trainer, loss):
+    """What `step` calls where it took no step: the warning, the first time."""
+    if trainer.warns:
+        warnings.warn(f"no update: {_divergence(trainer, loss)}", RuntimeWarning, stacklevel=3)
+        trainer.warns = False
 
 
 def _divergence(trainer, loss):
@@ -334,6 +366,9 @@ def _divergence(trainer, loss):
     elif bad := names(trainer.params, np.finfo(trainer.params.dtype).max):
         found, where = "a parameter is not finite", f"parameter not finite: {bad}"
     else:
+        if np.isfinite(loss):
+            largest = getattr(getattr(trainer, "optimiser", None), "largest", math.inf)
+            found = "the optimiser took no step" if largest == math.inf else f"the gradient's norm is above {largest:g}"
         sizes = {name: float(np.abs(values).max()) for name, values in trainer.params.items()}
         name = max(sizes, key=lambda each: sizes[each])
         where = f"largest parameter: {name}, {sizes[name]:.3g}"

@@ -1,12 +1,13 @@
 """Wrong gradients on purpose: each is one line of reference.py changed, to see which oracle notices.
 
-    python tests/planted_errors.py        prints the table of docs/verification.md
+    python tests/planted_errors.py        prints the tables of docs/verification.md, writes its numbers file
 
 An error is (text of reference.py, what replaces it). The text must occur exactly once, so a change of the
 reference cannot silently take the error away.
 """
 
 import inspect
+import json
 import sys
 import types
 from collections.abc import Callable
@@ -172,19 +173,42 @@ def worst(report, oracle):
     return max(checks[oracle].used for checks in report.rows.values())
 
 
-def markdown(problem):
-    oracles = ("fd directions", "fd coordinates", "numpy", "torch")
-    lines = ["| planted error | " + " | ".join(oracles) + " |", "|---|" + "---|" * len(oracles)]
-    for error in (None, *ERRORS):
-        report = report_for(error, problem)
-        cells = [f"{worst(report, oracle):.2g}" for oracle in oracles]
-        name = (error or "none").replace("|", "\\|")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+ORACLES = ("fd directions", "fd coordinates", "numpy", "torch")
+NUMBERS = Path(__file__).parent.parent / "docs" / "verification.json"
+
+
+def measured(problem_of, errors):
+    """Tolerances used in the worst tensor, by error and oracle; "none" is the largest of the correct gradients."""
+    found = {error: _used(error, problem_of(error)) for error in errors}
+    clean = [_used(None, problem_of(error)) for error in errors]
+    return {"none": {oracle: max(each[oracle] for each in clean) for oracle in ORACLES}, **found}
+
+
+def _used(error, problem):
+    report = report_for(error, problem)
+    return {oracle: float(f"{worst(report, oracle):.3g}") for oracle in ORACLES}
+
+
+def markdown(found):
+    """A table of docs/verification.md."""
+    lines = ["| planted error | " + " | ".join(ORACLES) + " |", "|---|" + "---|" * len(ORACLES)]
+    for error, used in found.items():
+        cells = " | ".join(f"{used[oracle]:.2g}" for oracle in ORACLES)
+        lines.append(f"| {error.replace('|', chr(92) + '|')} | {cells} |")
     return "\n".join(lines)
+
+
+def main():
+    from conftest import make_problem
+    from test_options import planted_problem
+
+    kept = json.loads(NUMBERS.read_text()) if NUMBERS.exists() else {}
+    kept["planted"] = measured(lambda _: make_problem(), ERRORS)
+    kept["options"] = measured(planted_problem, OPTION_ERRORS)
+    NUMBERS.write_text(json.dumps(kept, indent=1) + "\n")
+    print(markdown(kept["planted"]), markdown(kept["options"]), sep="\n\n")
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
-    from conftest import make_problem
-
-    print(markdown(make_problem()))
+    main()

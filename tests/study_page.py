@@ -54,7 +54,14 @@ def method(kept):
         f'"accuracy" that of {common.TRIALS:,} new trials at 500/500 ms; '
         f"ideal is {ideal:.4f}",
         "the median of the differences and its interval of at least 95 %, by order statistics",
+        *_older(kept),
     ]
+
+
+def _older(kept):
+    """Which studies were measured before a configuration had penalties, on the streams of then."""
+    older = [name for name, numbers in kept.items() if "penalties" not in numbers["network"] and numbers["steps"]]
+    return [f"{', '.join(older)} were measured when stream b of a batch was still drawn by seed + b"] if older else []
 
 
 def flow(n):

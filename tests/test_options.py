@@ -216,8 +216,8 @@ def test_the_gradient_check_verifies_options_by_finite_differences(activation, c
         assert report.rows[tensor]["fd directions"].compared > 0
 
 
-@pytest.mark.parametrize("error", OPTION_ERRORS)
-def test_each_oracle_sees_each_planted_error(error):
+def planted_problem(error):
+    """A network in which an error of `OPTION_ERRORS` shows."""
     planted = OPTION_ERRORS[error]
     problem = options_problem(
         3, **{"sizes": SIZES[0], "dynamics": "song2016", "mask_out": None, "tau": 71.0,
@@ -225,6 +225,12 @@ def test_each_oracle_sees_each_planted_error(error):
     )  # fmt: skip
     if planted.prepare:
         planted.prepare(problem.params)
+    return problem
+
+
+@pytest.mark.parametrize("error", OPTION_ERRORS)
+def test_each_oracle_sees_each_planted_error(error):
+    planted, problem = OPTION_ERRORS[error], planted_problem(error)
     clean, wrong = report_for(None, problem), report_for(error, problem)
     for oracle in ("numpy", "torch", *(() if planted.no_differences else ("fd directions",))):
         assert worst(clean, oracle) <= 1, oracle

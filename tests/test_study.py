@@ -15,7 +15,7 @@ import eirnn_np as ei
 from eirnn_np import algorithms, study
 from eirnn_np.cli import main
 from eirnn_np.optimisers import SGD, Adam
-from eirnn_np.study import common, constraints, gradient_flow, local_rules, optimiser, rtrl, truncation
+from eirnn_np.study import common, constraints, fixed_points, gradient_flow, local_rules, optimiser, rtrl, truncation
 from eirnn_np.trainer import RunError
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -453,6 +453,19 @@ def test_paired_interval_covers_the_median():
     assert common.paired_interval([np.inf] * 6, [np.inf] * 6) == (0, 0, 0)
     assert common.paired([2.0] * 6, [1.0] * 6, 2) == "+1.00 [+1.00, +1.00]"
     assert common.paired([2.0] * 3, [1.0] * 3, 2) == "+1.00"
+
+
+def test_regions_that_are_not_there_agree_with_nothing(monkeypatch):
+    """Of tanh units there are none: "2 of 2" would be said where nothing was compared."""
+    other = dataclasses.replace(BASIS, config=dataclasses.replace(SMALL, activation="tanh"))
+    monkeypatch.setattr(common, "basis_of", lambda run: other)
+    monkeypatch.setattr(common, "TRIALS", 20)
+    monkeypatch.setattr(fixed_points, "STARTS", 3)
+    numbers = study.measure("fixed-points", seeds=2, steps=10)
+    assert numbers["agree"] == [None, None]
+    assert "not compared" in study.table(numbers)
+    assert "1 of 2" in study.table({**numbers, "agree": [1.0, 0.0]})
+    assert "1 of 1" in study.table({**numbers, "agree": [1.0, None]})
 
 
 def test_tables_are_the_same_in_both_forms():

@@ -7,6 +7,8 @@ import pytest
 
 import eirnn_np as ei
 from eirnn_np import tasks
+from eirnn_np.tasks import own
+from eirnn_np.tasks import seeds as seeds_of_tasks
 from eirnn_np.tasks.installed import TASK_IDS
 
 try:
@@ -243,6 +245,27 @@ def test_streams_of_a_tuple_are_numpy_s_whoever_draws(task, env_kwargs):
     for one, two in zip(*trials):
         np.testing.assert_array_equal(one.inputs, two.inputs)
         assert one.dt == two.dt == env_kwargs["dt"]
+
+
+def test_no_two_seeds_share_a_stream():
+    """Whatever their lengths: NumPy's seeding takes [5, 4] and [5, 4, 3] for one key, and [3, 1] for [3, 1, 0]."""
+    assert np.random.RandomState([5, 4]).rand() == np.random.RandomState([5, 4, 3]).rand()
+    assert np.random.default_rng([3, 1]).random() == np.random.default_rng([3, 1, 0]).random()
+    seeds = [
+        5, 3, 0, 1, (5,), (5, 4), (5, 4, 3), (3,), (3, 1), (3, 1, 0), (0,), (0, 0), (1,), (1, 0), (7,), (7, 2),
+        (7, 2, 5), (tasks.EVALUATE, 0), (tasks.EVALUATE, 0, tasks.PROBE), (tasks.TRAIN, 0), (0, 2**32 - 1),
+    ]  # fmt: skip
+    for generator in (seeds_of_tasks.random_state, own.generator):
+        first: dict = {}
+        for seed in seeds:
+            for column in range(6):
+                numbers = bytes(generator(seed, column).bytes(16))
+                if isinstance(seed, int) and generator is seeds_of_tasks.random_state:  # neurogym's promise
+                    assert numbers == np.random.RandomState(seed + column).bytes(16)
+                    continue
+                assert numbers not in first, (seed, column, first[numbers])
+                first[numbers] = seed, column
+    assert seeds_of_tasks.key_of((3, 1), 7) == [3, 1, 7]  # as documented
 
 
 def test_a_worker_draws_the_streams_of_a_tuple():

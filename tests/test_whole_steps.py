@@ -1,5 +1,6 @@
 """A step happens or it does not: interrupted at any moment, or met by what is not finite."""
 
+import contextlib
 import copy
 import signal
 
@@ -119,8 +120,10 @@ def test_a_gradient_that_adam_cannot_take_changes_nothing(dtype, target, threads
     if target > float(np.finfo(dtype).max):
         pytest.skip("no such number in this dtype")
     labels[2, 17, 1] = target
-    trainer.step(problem.inputs, labels)
-    if dtype == "float64" and target < 1e150:
+    taken = dtype == "float64" and target < 1e150
+    with contextlib.nullcontext() if taken else pytest.warns(RuntimeWarning, match="no update: .* at step 2"):
+        trainer.step(problem.inputs, labels)
+    if taken:
         assert trainer.k == 2
     else:
         assert state(trainer) == before
@@ -130,6 +133,47 @@ def test_a_gradient_that_adam_cannot_take_changes_nothing(dtype, target, threads
     trainer.step(problem.inputs, problem.labels)
     assert trainer.k == k + 1
     assert np.isfinite(trainer.params.flat).all()
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"SGD"}))  # which takes any finite gradient
+def test_a_loop_of_one_s_own_is_told_of_the_first_refusal(kind):
+    """The loss is finite, the gradient too large: the loop's line is named, once; `train` has its error alone."""
+    problem = make_problem(n_time=4, n_batch=3, loss="squared_error", dtype="float32")
+    trainer, labels = KINDS[kind](problem), problem.labels.copy()
+    labels[2, 1, 1] = 1e19
+    spoilt = problem.inputs, labels
+    with pytest.raises(RunError, match="at step 1: training diverged"):
+        ei.train(trainer, iter([spoilt]), 1)
+    trainer.compile(4, 3)
+    with pytest.warns(RuntimeWarning, match=r"no update: .* at step 1: training diverged; try a smaller") as said:
+        trainer.step(*spoilt)
+    assert [each.filename for each in said] == [__file__]
+    trainer.step(*spoilt)  # here a warning would be an error
+    assert trainer.k == 0
+    trainer.step(problem.inputs, problem.labels)
+    assert trainer.k == 1
+    other = KINDS[kind](problem)
+    other.warns = False
+    other.step(*spoilt)
+    assert other.k == 0
+    assert not other.warns
+    other = KINDS[kind](problem)
+    other.params.w_in[0, 0] = np.nan
+    with pytest.warns(RuntimeWarning, match="no update: the loss is nan at step 1"):
+        other.step(problem.inputs, problem.labels)
+    other.compile(4, 3)  # says nothing of its blank batch
+
+
+def test_where_warnings_are_errors_each_refused_step_is_one():
+    problem = make_problem(n_time=4, n_batch=3, loss="squared_error", dtype="float32")
+    trainer, labels = KINDS["Trainer"](problem), problem.labels.copy()
+    labels[2, 1, 1] = 1e19
+    trainer.step(problem.inputs, problem.labels)
+    before = state(trainer)
+    for _ in range(2):
+        with pytest.raises(RuntimeWarning, match="no update"):  # as pytest is set up here
+            trainer.step(problem.inputs, labels)
+    assert state(trainer) == before
 
 
 def test_an_update_that_overflows_is_seen_at_its_step():

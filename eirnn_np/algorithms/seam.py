@@ -20,7 +20,16 @@ from ..noise import uniforms
 from ..optimisers import Optimiser, Rate
 from ..params import Params, effective_weights
 from ..threads import launch, limited
-from ..trainer import DEFAULT_RATE, Trainer, blank_batch, check_trainer, frozen_numbers, make_optimiser
+from ..trainer import (
+    DEFAULT_RATE,
+    Trainer,
+    blank_batch,
+    check_trainer,
+    frozen_numbers,
+    make_optimiser,
+    silent,
+    warn_of_refusal,
+)  # fmt: skip
 from . import equations, kernels
 from .names import ALGORITHMS
 
@@ -186,6 +195,7 @@ class GradientTrainer:
         self.frozen = frozen_numbers(params, freeze)
         self.grads = Params.like(config, params.dtype)
         self.last_loss = math.nan
+        self.warns = True  # see `Trainer`
         self._k = 0
 
     @property
@@ -205,9 +215,10 @@ class GradientTrainer:
     def step(self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:
         """One training step; returns the loss before the update.
 
-        Where loss or gradient are not finite there is no update, and `k` stays. Arguments are checked as in
-        `loss_and_grads`; nothing has changed if one is refused.
+        Where loss or gradient are not finite there is no update, `k` stays, and the first time there is a
+        RuntimeWarning. Arguments are checked as in `loss_and_grads`; nothing has changed if one is refused.
         """
+        taken = self.k
         inputs, noise, more = model.check_inputs(self.config, inputs, self.params.dtype), None, {}
         with limited(self.threads):
             draw = self.config, self.seed, self.k, *inputs.shape[:2], self.params.dtype
@@ -223,12 +234,15 @@ class GradientTrainer:
                     frozen = (self.frozen,) if self.frozen.size else ()
                     self.optimiser.update(self.params, self.grads, *frozen)
                     self._k += 1
+        if self.k == taken:
+            warn_of_refusal(self, loss)
         return loss
 
     def compile(self, n_time: int, n_batch: int) -> None:
         """Compile what `step` needs, without changing anything."""
         batch = blank_batch(self.config, 2, 1, self.params.dtype)  # kernels are compiled for any size
-        GradientTrainer(self.config, self.params.copy(), self.gradient, 1e-3, 0, self.threads).step(*batch)
+        with silent(GradientTrainer(self.config, self.params.copy(), self.gradient, 1e-3, 0, self.threads)) as other:
+            other.step(*batch)
 
 
 def make_trainer(config: ModelConfig, params: Params, gradient: Gradient | None = None, **options):

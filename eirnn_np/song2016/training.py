@@ -94,6 +94,7 @@ class Training:
         optimiser = SGD(plan.lr, CLIP, LARGEST)
         self.trainer = Trainer(self.config, state.params, seed=plan.seed, threads=threads, optimiser=optimiser,
                                freeze=task.freeze)  # fmt: skip
+        self.trainer.warns = False  # `step` sees to what is refused
         optimiser.k = len(self.losses)
 
     @property

@@ -36,8 +36,9 @@ def measure(basis, seeds, steps, work):
         ``stable``, ``slowest`` (ms, of the stable point that most starts reach; null without one), ``choice`` (the
         output there); per seed (S): ``accuracy``, ``line`` (share of the variance of these points over coherences
         along one line), ``order`` (their correlation with coherence along it), ``agree`` (1 where the regions that
-        trajectories visit have the same points as the search); ``eigenvalues`` at the smallest coherence (S, 2, H);
-        ``picture`` of the first network: states and points along two principal components.
+        trajectories visit have the same points as the search, null where there are none to compare); ``eigenvalues``
+        at the smallest coherence (S, 2, H); ``picture`` of the first network: states and points along two principal
+        components.
     """
     kept: dict = {key: [] for key in ("points", "stable", "slowest", "choice")}
     each: dict = {key: [] for key in ("accuracy", "line", "order", "agree", "eigenvalues")}
@@ -82,7 +83,8 @@ def _look(basis, params, seed, inputs, numbers, drawn, bar):
         here[key] = [value(each) for each in found.values()]
     here["accuracy"] = common.accuracy(basis, basis.config, params, seed)
     regions = [f.regions for f in found.values() if f.regions is not None]
-    here["agree"] = float(all(r.n_only_search == r.n_only_regions == 0 for r in regions))
+    same = float(all(r.n_only_search == r.n_only_regions == 0 for r in regions))
+    here["agree"] = same if regions else np.nan
     here["line"], here["order"] = _line(found, numbers)
     middle = found[min(numbers, key=abs) if numbers else next(iter(inputs))]
     values = middle.eigenvalues[0] if len(middle) else np.zeros(basis.config.n_hidden)
@@ -181,8 +183,13 @@ def tables(numbers):
     every = [[f"n = {n}", "accuracy", "points on a line, share of variance", "in the order of coherence, correlation",
               "regions and search agree"],
              ["all networks", common.spread(numbers["accuracy"], 3), common.middle(numbers["line"]),
-              common.middle(numbers["order"]), f"{np.sum(numbers['agree']):g} of {n}"]]  # fmt: skip
+              common.middle(numbers["order"]), _agreement(numbers["agree"])]]  # fmt: skip
     return [(head, rows), (every[0], every[1:])]
+
+
+def _agreement(agree):
+    compared = [value for value in agree if value is not None]
+    return f"{sum(compared):g} of {len(compared)}" if compared else "not compared"
 
 
 def _counts(values):

@@ -123,8 +123,12 @@ def _checked(name, found, dt):
 
 
 def generator(seed, column):
-    """The random numbers of a column of a stream."""
-    return np.random.default_rng([*(seed if isinstance(seed, tuple) else (seed,)), column])
+    """The random numbers of a column of a stream; no two seeds, ints or tuples of any length, have one in common.
+
+    NumPy fills a short seed with zeros, so that [3, 1] is [3, 1, 0]: the length comes first, and 0 for an int.
+    """
+    words = (len(seed), *seed) if isinstance(seed, tuple) else (0, seed)
+    return np.random.default_rng(np.random.SeedSequence(words, spawn_key=(column,)))
 
 
 def draw_trials(task, n_trials, seed, env_kwargs):

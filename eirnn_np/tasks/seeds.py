@@ -1,7 +1,8 @@
 """Streams of random numbers by name: what draws a column of a batch, and what no other stream ever draws.
 
 An int seed s is neurogym's own promise: column b is ``RandomState(s + b)``, so that neighbouring seeds share columns.
-A tuple of ints gives streams of its own: column b is ``RandomState([*seed, b])``, which no int and no other tuple is.
+A tuple of ints gives streams of its own: column b is ``RandomState([*seed, b])``, which no int is and, by `key_of`, no
+other tuple.
 Runs train on (TRAIN, seed); whatever is measured is drawn from (EVALUATE, seed, ...).
 """
 
@@ -16,11 +17,24 @@ PROBE, SHOWN, CHECKED = 1, 2, 3
 # how many inputs and labels has it?
 SOUND, LABELS, SIZES = (EVALUATE, 0, 0, 0), (EVALUATE, 0, 0, 1), (EVALUATE, 0, 0, 3)
 MOST = 2**32 - 1
+END = 0x454E4421  # "END!": no column
 
 
 def random_state(seed, column):
     """The generator of a column."""
-    return np.random.RandomState([*seed, column] if isinstance(seed, tuple) else seed + column)
+    return np.random.RandomState(key_of(seed, column) if isinstance(seed, tuple) else seed + column)
+
+
+def key_of(seed, column):
+    """The key of a column of a tuple's streams: [*seed, column].
+
+    RandomState goes round a key until it has read 624 words, each plus its place. A key that repeats itself so would
+    give the numbers of a shorter one, (5,) and column 4 those of (5, 4) and column 3: it gets one word more.
+    """
+    key = [*seed, column]
+    n, read = len(key), [(word + place) % 2**32 for place, word in enumerate(key)]
+    repeats = any(n % p == 0 and read == read[:p] * (n // p) for p in range(1, n))
+    return [*key, END] if repeats else key
 
 
 def seed_env(env, seed, column):
@@ -32,7 +46,7 @@ def seed_env(env, seed, column):
     env.rng = random_state(seed, column)
     for timing in env.timing.values():
         if hasattr(timing, "seed"):
-            timing.seed([*seed, column])
+            timing.seed(key_of(seed, column))
 
 
 def check_task_seed(seed, n_streams: int):
