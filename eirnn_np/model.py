@@ -233,7 +233,8 @@ def omega(
 def _omega_by_kernels(config, params, inputs, labels, noise, weights):
     """Omega and its gradient, of what the kernels leave in their workspace. (F12) (B15)"""
     alone = replace(config, penalties=Penalties(omega=1))
-    model, workspace = KernelModel(alone, params.dtype), make_workspace(alone, *inputs.shape[:2], params.dtype)
+    model, (T, B, _) = KernelModel(alone, params.dtype), inputs.shape
+    workspace = make_workspace(alone, T, B, params.dtype)
     grads = Params.like(config, params.dtype)
     model.loss_and_grads(grads, workspace, params, inputs, labels, weights, model.noise_given(noise))
     total, number = workspace.loss[:, 2].sum(), max(workspace.loss[:, 3].sum(), 1)

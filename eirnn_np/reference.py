@@ -140,7 +140,7 @@ def omega_and_grad(config, params, r, dx):
     v = (1 - alpha) * e + ((alpha * e) @ effective_weights(config, params)) * slope  # (F11)
     ee, vv = (e**2).sum(axis=-1), (v**2).sum(axis=-1)
     counted = ee >= 1e-20
-    number = max(counted.sum(), 1)
+    number = max(int(counted.sum()), 1)
     ee = np.where(counted, ee, 1)
     excess = np.where(counted, vv / ee - 1, 0)
     omega = (excess**2).sum() / number  # (F12)
