@@ -328,6 +328,8 @@ def markdown(result):
                      f"{part['memory_mb'][-1]:.0f} at the end (n = 1)"))  # fmt: skip
     head = f"{machine['cpu']}, {machine['cores']} cores"
     lines = [f"| on {head} | median (quartiles, n) |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
+    load = ", ".join(f"{name} {value:.0f}" for name, value in result["load"].items())
+    lines += ["", f"Other processes, of the lowest priority, ran beside; the load at the start of each part: {load}."]
     return "\n".join(lines)
 
 

@@ -45,8 +45,11 @@ def tick(n=1):
 def _begin(index, stop, steps, warm, arguments):
     """The start of a worker: Ctrl-C is the parent's to handle, and a parent that is killed ends its workers."""
     global _stop, _steps, _index
+    from tqdm import tqdm
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore that a worker would leave behind when it is killed
     # Its end takes no leave of each module: LLVM alone would need half a second, and nothing here is left to be done.
     multiprocessing.util.Finalize(None, os._exit, args=(0,), exitpriority=-1000)
     _stop, _steps, _index = stop, steps, index
@@ -137,8 +140,9 @@ class Crew(Executor):
         return future
 
     def _back(self, index, future):
-        """A worker is free again; a new one takes the place of one that died."""
-        if not future.cancelled() and isinstance(future.exception(), BrokenProcessPool):
+        """A worker is free again; a new one takes the place of one that died, while there is work for it."""
+        died = not future.cancelled() and isinstance(future.exception(), BrokenProcessPool)
+        if died and not self._stop[0]:
             self._pools[index] = self._pool(index)
         self._free.append(index)
 
@@ -159,6 +163,7 @@ class Crew(Executor):
                     process.kill()
 
     def shutdown(self, wait=True, *, cancel_futures=False):
+        self._stop[0] = 1
         for pool in self._pools:
             pool.shutdown(wait=False, cancel_futures=cancel_futures)
         if wait:

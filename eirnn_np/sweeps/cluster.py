@@ -33,7 +33,9 @@ def connect(address=None, scheduler_file=None):
         except (OSError, ValueError, KeyError, TypeError) as error:
             said = getattr(error, "strerror", None) or "it is no scheduler file"
             raise RunError(f"cannot read the scheduler file {scheduler_file}: {said}") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it would say, the sweep says in a line
+    for name in list(logging.root.manager.loggerDict):  # each has a level of its own
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what it would say, the sweep says in a line
     try:
         return distributed.Client(address, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TypeError, ImportError, RuntimeError):
