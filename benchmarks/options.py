@@ -1,17 +1,22 @@
 """What do the model's options cost? Each beside the plain network, one thread.
 
-    python benchmarks/options.py [--rounds 30] [--size tutorial | medium | large]
+    python benchmarks/options.py [--rounds 30] [--size tutorial | medium | large] [--json FILE] [--markdown README.md]
 
 All go through the same kernels: an option is data (mask, tau, x_0, weights) or a branch a chunk. Rounds are
-interleaved; the ratio is the median over rounds of time / plain.
+interleaved; the ratio is the median over rounds of time / plain. Time is that of the CPU in the one thread that works,
+which other programs disturb least.
 """
 
 import argparse
 import time
+from datetime import date
+from pathlib import Path
 
 import numpy as np
+from common import fill_marked, write_json
 
 import eirnn_np as ei
+from eirnn_np.bench.hardware import cpu_model, vectors, vectors_text
 
 SIZES = {"tutorial": (50, 16, 100), "medium": (256, 64, 100), "large": (1000, 64, 100), "toy": (7, 3, 5)}  # H, B, T
 STEPS = {"tutorial": 50, "medium": 2, "large": 1, "toy": 2}  # of a round
@@ -45,6 +50,9 @@ OPTIONS = {
         {"sigma_in": 0.01, "baseline_in": 0.2, "rectify_inputs": True}, {}
     ),
     "biases frozen": lambda H: ({}, {"freeze": {"b_in": True, "b_rec": True, "b_out": True}}),
+    "half of w_rec frozen, scattered": lambda H: (
+        {}, {"freeze": {"w_rec": np.random.default_rng(0).random((H, H)) < 0.5}}
+    ),
     "Adam, clipped": lambda H: ({}, {"clip": 1.0}),
     "SGD": lambda H: ({}, {"optimiser": ei.SGD(0.01, clip=np.inf)}),
     "SGD, clipped": lambda H: ({}, {"optimiser": ei.SGD(0.01, clip=1.0)}),
@@ -65,10 +73,24 @@ def contestant(name, size):
     return lambda: trainer.step(inputs, targets, weights)
 
 
+def table(numbers):
+    """Of what `main` measured, as Markdown."""
+    lines = [
+        f"{numbers['machine']}, {numbers['date']}; {numbers['size']} size, one thread, {numbers['rounds']} rounds of "
+        f"{numbers['steps']} steps; plain {numbers['plain_ms']:.3f} ms of CPU time a step.",
+        "", "| option | time / plain | quartiles |", "|---|---:|---:|",
+    ]  # fmt: skip
+    for name, (low, median, high) in numbers["ratios"].items():
+        lines.append(f"| {name} | {median:.2f} | {low:.2f} - {high:.2f} |")
+    return "\n".join(lines)
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--size", choices=SIZES, default="tutorial")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path, help="the page whose place is filled")
     arguments = parser.parse_args(argv)
     rounds, loops = arguments.rounds, STEPS[arguments.size]
     steps = {name: contestant(name, arguments.size) for name in OPTIONS}
@@ -77,16 +99,22 @@ def main(argv=None):
     seconds = np.zeros((rounds, len(steps)))
     for i in range(rounds):
         for j, step in enumerate(steps.values()):
-            start = time.perf_counter()
+            start = time.thread_time()
             for _ in range(loops):
                 step()
-            seconds[i, j] = (time.perf_counter() - start) / loops
-    print(f"{arguments.size}, one thread: plain {1e3 * np.median(seconds[:, 0]):.3f} ms a step\n")
-    ratio = seconds / seconds[:, :1]
-    print("| option | time / plain | quartiles |\n|---|---:|---:|")
-    for name, values in zip(steps, ratio.T):
-        low, median, high = np.percentile(values, (25, 50, 75))
-        print(f"| {name} | {median:.2f} | {low:.2f} - {high:.2f} |")
+            seconds[i, j] = (time.thread_time() - start) / loops
+    ratios = np.percentile(seconds / seconds[:, :1], (25, 50, 75), axis=0).T
+    numbers = {
+        "machine": f"{cpu_model()}, {vectors_text(vectors())}", "date": date.today().isoformat(),
+        "size": arguments.size, "rounds": rounds,
+        "steps": loops, "plain_ms": 1e3 * float(np.median(seconds[:, 0])),
+        "ratios": dict(zip(steps, ratios.round(4).tolist())),
+    }  # fmt: skip
+    print(table(numbers))
+    if arguments.json:
+        write_json(arguments.json, numbers)
+    if arguments.markdown:
+        fill_marked(arguments.markdown, "options", table(numbers))
 
 
 if __name__ == "__main__":

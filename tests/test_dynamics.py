@@ -246,3 +246,22 @@ def test_bad_states_are_named():
     for x in (np.zeros(6), np.zeros((2, 6)), np.full(H, np.nan)):
         with pytest.raises(ValueError, match="x must"):
             ei.jacobian(config, params, x)
+
+
+def test_a_line_attractor_is_a_line_of_points():
+    """W (1, 1) = (1, 1) on two units keeps what they share, a third follows: every (c, c, 3 c / 4) stands still."""
+    config = ei.ModelConfig(1, 3, 2, n_exc=2, constraint="free", mask=np.ones((3, 3)))
+    params = ei.Params.like(config, "float64")
+    params.w_rec = np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.3, 0.3, 0.2]])
+    starts = np.abs(np.random.default_rng(0).normal(size=(40, 3))) + 0.1
+    found = ei.fixed_points(config, params, [0.0], starts)
+    assert len(found) == 40  # each start has a point of its own: nothing is merged along the line
+    assert found.exact.all()
+    c = found.points[:, :1]
+    np.testing.assert_allclose(found.points, c * [1, 1, 0.75], rtol=1e-12)
+    assert np.ptp(c) > 1
+    np.testing.assert_allclose(np.abs(found.eigenvalues), np.tile([1.0, 0.84, 0.8], (40, 1)), rtol=1e-12)
+    assert (np.abs(found.time_constants[:, 0]) > 1e12).all()  # what lies along it stays
+    assert not found.unstable.any() or np.abs(found.eigenvalues).max() < 1 + 1e-12
+    along = found.eigenvectors[:, :, 0] / found.eigenvectors[:, :1, 0]
+    np.testing.assert_allclose(along, np.tile([1.0, 1.0, 0.75], (40, 1)), atol=1e-12)

@@ -66,9 +66,10 @@ class FixedPoints:
 
     @property
     def time_constants(self) -> np.ndarray:
-        """-dt / ln |eigenvalue| in ms, (P, H): of decay where positive, of growth where negative."""
+        """-dt / ln |eigenvalue| in ms, (P, H): of decay where positive, of growth where negative, inf of what stays."""
         with np.errstate(divide="ignore"):
-            return -self.dt / np.log(np.abs(self.eigenvalues))  # (D6)
+            rate = np.log(np.abs(self.eigenvalues))
+            return np.where(rate == 0, np.inf, -self.dt / rate)  # (D6)
 
     @property
     def left_eigenvectors(self) -> np.ndarray:
