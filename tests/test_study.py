@@ -461,7 +461,7 @@ def test_regions_that_are_not_there_agree_with_nothing(monkeypatch):
     monkeypatch.setattr(common, "basis_of", lambda run: other)
     monkeypatch.setattr(common, "TRIALS", 20)
     monkeypatch.setattr(fixed_points, "STARTS", 3)
-    numbers = study.measure("fixed-points", seeds=2, steps=10)
+    numbers = study.measure("fixed-points", seeds=2, steps=10, workers=1)
     assert numbers["agree"] == [None, None]
     assert "not compared" in study.table(numbers)
     assert "1 of 2" in study.table({**numbers, "agree": [1.0, 0.0]})
