@@ -7,9 +7,9 @@ Shapes: T time steps, B trials, I inputs, H units, E excitatory units, O outputs
 import math
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
-from eirnn_np.jit import entry, inlined, kernel
+from eirnn_np.jit import entry, inlined
 
 
 def python_loops(c, loss, partial, x, r, z, dx, u, labels, weights, noise, w, wt, w_in, bias, leak, w_out, b_out):
@@ -65,7 +65,8 @@ def python_loops(c, loss, partial, x, r, z, dx, u, labels, weights, noise, w, wt
     loss[c] = total
 
 
-loops_chunk = kernel(python_loops)
+compiled = njit(error_model="numpy")
+loops_chunk = compiled(python_loops)
 
 
 @inlined
@@ -81,7 +82,7 @@ def cross_entropy(z, label, weight):
     return weight * (math.log(total) + (top - picked))
 
 
-@kernel
+@compiled
 def dot_chunk(c, loss, partial, x, r, z, dx, u, labels, weights, noise, w, wt, w_in, bias, leak, w_out, b_out):
     """As python_loops, by np.dot on all trials of the chunk at once: rows [r, u, 1], one product a time step each way.
 

@@ -118,7 +118,8 @@ OPTION_ERRORS = {
     ),
     "Omega: f' of the wrong time": Planted(".slope(r[:-1])", ".slope(r[1:])", {"penalties": {"omega": 2}}),
     "Omega: counted step by step instead of in all": Planted(
-        "number = max(counted.sum(), 1)", "number = np.maximum(counted.sum(axis=1, keepdims=True), 1) + np.arange(3)",
+        "number = max(int(counted.sum()), 1)",
+        "number = np.maximum(counted.sum(axis=1, keepdims=True), 1) + np.arange(3)",
         {"penalties": {"omega": 2}},
     ),
     "Omega: delta of the penalised loss": Planted(

@@ -133,7 +133,7 @@ def omega_rows(omega, right, e, back, squares, slope, leak, m, H, lanes):
         for i in range(others):
             beyond[i] = 0
     for i in range(e.size):
-        back[i] = leak[i] * e[i] + back[i] * slope[i]  # v_s (F11)
+        back[i] = leak[i] * e[i] + back[i] * slope[i]  # (F11): v_s
     for b in range(m):
         for k in range(lanes):
             of_e[k] = of_v[k] = 0.0
