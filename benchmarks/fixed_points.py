@@ -1,24 +1,31 @@
-"""Fixed points from 1,000 starts: ours against torch, which goes down the same speed by Adam, as is usual.
+"""Fixed points from 1,000 starts: ours, BrainPy's finder, and torch, which go down the same speed by Adam.
 
-    python benchmarks/fixed_points.py [RUN]        # writes benchmarks/results/fixed_points.json
+    python benchmarks/fixed_points.py [RUN]        # writes benchmarks/results/fixed_points.json; extra [bench]
 
-torch has the tutorial's network, all starts as one batch, float64, the gradient by autograd; Adam at 0.01 for 10,000
-steps, which is what BrainPy's finder does by default, too. Both find from the same starts; what each found is compared
-before anything is timed. The times are CPU and wall time of whole calls, interleaved; torch's are of 500 steps, scaled.
+All have the tutorial's network and find from the same starts; what each found is compared before anything is timed.
+BrainPy's SlowPointFinder has its defaults (Adam, rate 0.2 that falls by 0.9999 a step, 10,000 steps), but for the
+tolerance at which it stops: that is 0, so that its points are as near as it gets; its float32 is jitted. torch has
+float64, autograd, and Adam at 0.01 for 10,000 steps. The times are CPU and wall time of whole calls, interleaved, each
+after one that compiles; torch's are of 500 steps, scaled to 10,000, BrainPy's of all of them with what it compiles anew
+in each call. A contestant that is not installed is left out.
 """
 
 import argparse
+import functools
+import importlib.metadata
+import importlib.util
 import json
-import statistics
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
+from tqdm import tqdm
 
 import eirnn_np as ei
+from eirnn_np.bench import hardware
 
 STARTS, STEPS, TIMED = 1000, 10_000, 500
+NEAR = 1e-3  # distance to one of our points
 INPUTS = [1.0, 0.5, 0.5]
 RESULTS = Path(__file__).parent / "results" / "fixed_points.json"
 
@@ -34,6 +41,8 @@ def trained(run):
 
 def by_torch(config, params, starts, steps, rate=0.01):
     """States after `steps` of Adam on the summed speed, and their speeds."""
+    import torch
+
     put = lambda array: torch.tensor(np.asarray(array, np.float64))  # noqa: E731
     alpha, weights = put(config.alpha), put(ei.effective_weights(config, params.astype("float64")))
     bias = put(params.b_rec + params.b_in + params.w_in @ np.array(INPUTS))
@@ -48,6 +57,35 @@ def by_torch(config, params, starts, steps, rate=0.01):
         speeds().sum().backward()
         optimiser.step()
     return x.detach().numpy(), speeds().detach().numpy()
+
+
+def by_brainpy(config, params, starts, steps):
+    """The same by BrainPy's finder."""
+    import brainpy
+    import jax.numpy as jnp
+
+    put = lambda array: jnp.asarray(np.asarray(array, np.float32))  # noqa: E731
+    alpha, weights = put(config.alpha), put(ei.effective_weights(config, params))
+    bias = put(params.b_rec + params.b_in + params.w_in @ np.array(INPUTS))
+
+    def cell(x):
+        return x + alpha * (weights @ jnp.maximum(x, 0) + bias - x)
+
+    finder = brainpy.analysis.SlowPointFinder(f_cell=cell, f_type="discrete", verbose=False)
+    finder.find_fps_with_gd_method(put(starts), tolerance=0.0, num_opt=steps)
+    x = np.asarray(finder.fixed_points, np.float64)
+    field = np.asarray(alpha) * (np.maximum(x, 0) @ np.asarray(weights).T + np.asarray(bias) - x)
+    return x, (field**2).sum(axis=1) / 2
+
+
+CONTESTANTS = {"torch": by_torch, "brainpy": by_brainpy}
+
+
+def distances(x, points):
+    """From each state to the nearest point."""
+    if not len(points):
+        return np.full(len(x), np.inf)
+    return np.min([np.linalg.norm(x - point, axis=1) for point in points], axis=0)
 
 
 def measured(function):
@@ -68,28 +106,39 @@ def main(arguments=None):
     starts = 2 * np.random.default_rng(0).normal(size=(given.starts, config.n_hidden))
     ours = lambda: ei.fixed_points(config, params, INPUTS, starts)  # noqa: E731
     timed = min(TIMED, given.steps)
-    theirs = lambda: by_torch(config, params, starts, timed)  # noqa: E731
-    found = ours()
-    x, speeds = by_torch(config, params, starts, given.steps)
-    close = (
-        np.linalg.norm(x[:, None] - found.points[None], axis=2).min(axis=1) if len(found) else np.full(len(x), np.inf)
-    )
-    rows = []
-    for _ in range(given.repeats):
-        rows.append([*measured(ours), *(value * given.steps / timed for value in measured(theirs))])
-    median = [statistics.median(column) for column in zip(*rows)]
-    quartiles = [np.percentile(column, [25, 75]).tolist() for column in zip(*rows)]
+    there = [name for name in CONTESTANTS if importlib.util.find_spec(name)]
+    found, others = ours(), {}
+    for name in there:
+        x, speeds = CONTESTANTS[name](config, params, starts, given.steps)
+        CONTESTANTS[name](config, params, starts, timed)
+        others[name] = {
+            "version": importlib.metadata.version(name), "near": int((distances(x, found.points) < NEAR).sum()),
+            "speed_median": float(np.median(speeds)),
+        }  # fmt: skip
+    seconds = {name: [] for name in ("ours", *there)}
+    for _ in tqdm(range(given.repeats)):
+        seconds["ours"].append(measured(ours))
+        for name in there:
+            steps = given.steps if name == "brainpy" else timed
+            run = functools.partial(CONTESTANTS[name], config, params, starts, steps)
+            seconds[name].append([value * given.steps / steps for value in measured(run)])
+    for name, times in seconds.items():
+        row = others.setdefault(name, {})
+        for kind, column, mine in zip(("wall", "cpu"), np.transpose(times), np.transpose(seconds["ours"])):
+            row[f"{kind}_s"] = np.percentile(column, [25, 50, 75]).tolist()
+            row[f"{kind}_ratio"] = np.percentile(column / mine, [25, 50, 75]).tolist()
     numbers = {
-        "starts": given.starts, "steps": given.steps, "repeats": given.repeats, "threads": torch.get_num_threads(),
-        "torch": torch.__version__, "points": len(found), "ours_found": int(found.counts.sum()),
-        "torch_speed_median": float(np.median(speeds)), "torch_near": int((close < 1e-3).sum()),
-        "columns": ["ours wall", "ours CPU", "torch wall", "torch CPU"], "median_s": median, "quartiles_s": quartiles,
-        "ratio_wall": median[2] / median[0], "ratio_cpu": median[3] / median[1],
+        "machine": hardware.machine(), "starts": given.starts, "steps": given.steps, "repeats": given.repeats,
+        "points": len(found), "ours_found": int(found.counts.sum()), "contestants": others,
     }  # fmt: skip
     given.out.write_text(json.dumps(numbers, indent=1) + "\n")
-    print(f"ours {median[0]:.2f} s ({found.counts.sum()} of {given.starts} starts end in {len(found)} fixed points)")
-    print(f"torch {median[2]:.2f} s ({numbers['torch_near']} starts end within 0.001 of one of them)")
-    print(f"ratio {numbers['ratio_wall']:.1f} by the clock, {numbers['ratio_cpu']:.1f} in CPU time")
+    print(
+        f"ours {others['ours']['wall_s'][1]:.2f} s ({found.counts.sum()} of {given.starts} starts end in {len(found)})"
+    )
+    for name in there:
+        row = others[name]
+        print(f"{name} {row['wall_s'][1]:.2f} s ({row['near']} starts end within {NEAR} of one of them): "
+              f"{row['wall_ratio'][1]:.1f} times ours by the clock, {row['cpu_ratio'][1]:.1f} in CPU time")  # fmt: skip
 
 
 if __name__ == "__main__":
