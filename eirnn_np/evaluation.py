@@ -42,6 +42,12 @@ class Evaluation:
     states: list | None = None  # (T, H) each, where asked for
     outputs: list | None = None  # (T, O) each, where asked for
 
+    def __repr__(self) -> str:
+        """In a line: how many trials, how many right, what was kept of each."""
+        kept = [kind for kind in KINDS if any(value is not None for value in getattr(self, kind) or ())]
+        share = f"{self.correct.mean():.4f} right" if len(self.choices) else "none"
+        return f"Evaluation({len(self.choices)} trials from {self.start}, {share}; {', '.join(kept) or 'nothing'} kept)"
+
     @property
     def correct(self) -> np.ndarray:
         """(N,) bool: the choice is the last label."""

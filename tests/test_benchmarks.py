@@ -227,3 +227,18 @@ def test_loss_and_all_gradients_are_those_of_the_peer_itself(peer):
     loss, grads = contestant.loss_and_grads(*expected.batches[0], expected.noise)
     assert common.verify(peer, loss, expected.losses[0]) < 1
     assert common.verify(peer, grads, expected.grads) < 1
+
+
+def test_the_page_says_what_fixed_points_took():
+    found = json.loads((FOLDER / "results" / "fixed_points.json").read_text())
+    page = " ".join((FOLDER.parent / "docs" / "analyse.md").read_text().split())
+    ours, torch, brainpy = (found["contestants"][name] for name in ("ours", "torch", "brainpy"))
+    (first, median, third), (low, middle, high) = torch["wall_ratio"], brainpy["wall_ratio"]
+    for said in (
+        f"{found['starts']:,} starts on the tutorial's network take {ours['wall_s'][1]:.2f} s",
+        f"{median:.0f} times as long ({first:.0f} - {third:.0f})",
+        f"`SlowPointFinder` {middle:.0f} times ({low:.0f} - {high:.0f}): medians",
+        f"quartiles of {found['repeats']} rounds",
+        f"starts {torch['near']} and {brainpy['near']} end near the point, of ours {found['ours_found']:,}",
+    ):
+        assert said in page, said

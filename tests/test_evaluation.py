@@ -73,6 +73,14 @@ def test_bad_states_and_currents_are_named(network, arguments, message):
         ei.forward(*network, np.zeros((5, 3, 3)), **arguments)
 
 
+def test_an_evaluation_is_told_in_a_line(network):
+    config, params = network
+    evaluation = ei.evaluate(config, params, n_trials=3, keep=("rates", "outputs"))
+    assert repr(evaluation) == (
+        f"Evaluation(3 trials from rest, {evaluation.correct.mean():.4f} right; rates, outputs kept)"
+    )
+
+
 def test_trials_of_ones_own_are_those_that_are_run(network):
     drawn = ei.evaluate(*network, n_trials=12, seed=3)
     again = ei.evaluate(*network, trials=drawn.trials, seed=3)
