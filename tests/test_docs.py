@@ -81,3 +81,34 @@ def test_the_table_of_tasks_is_that_of_its_numbers():
             assert found["learnt"] == (found["interval_95"][0] > found["constant"])
         else:
             assert found["constant"] == 1  # no accuracy to speak of
+
+
+def test_the_tables_of_verification_are_those_of_its_numbers():
+    """They list each planted error that the tests have, and each is seen as the page says."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import gradient_error
+    import planted_errors
+
+    numbers = json.loads((ROOT / "docs" / "verification.json").read_text())
+    text = (ROOT / "docs" / "verification.md").read_text()
+    tables = [
+        planted_errors.markdown(numbers["planted"]), planted_errors.markdown(numbers["options"]),
+        gradient_error.error_table(numbers["errors"]), gradient_error.float32_table(numbers["float32"]),
+    ]  # fmt: skip
+    for table in tables:
+        assert table in text
+    assert list(numbers["planted"]) == ["none", *planted_errors.ERRORS]
+    assert list(numbers["options"]) == ["none", *planted_errors.OPTION_ERRORS]
+    for name in ("planted", "options"):
+        for error, used in numbers[name].items():
+            assert tuple(used) == gradient_error.ORACLES
+            hidden = error != "none" and name == "options" and planted_errors.OPTION_ERRORS[error].no_differences
+            for oracle, value in used.items():
+                assert (value <= 1) == (error == "none" or (hidden and oracle.startswith("fd"))), (error, oracle)
+    later, start = (np.array(list(numbers["float32"][key].values())) for key in ("H = 50, after 2,000 steps", "H = 50"))
+    assert f"at most {later.max():.1e}" in text
+    assert {values.shape[1] for values in (later, start)} == {gradient_error.SEEDS}
+    rtrl = json.loads((ROOT / "docs" / "study" / "rtrl.json").read_text())
+    assert f"differs from BPTT by at most {np.max(rtrl['error']):.1e} over H 5 .. 80 and T 5 .. 160" in text.replace(
+        "\n", " "
+    )
