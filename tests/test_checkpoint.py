@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_problem
+from conftest import make_problem, needs_neurogym
 from test_cli import assert_one_line, files, losses, run
 
 import eirnn_np as ei
@@ -284,7 +284,7 @@ def stop_at(monkeypatch, k):
     monkeypatch.setattr(Trainer, "step", interrupted)
 
 
-@pytest.mark.parametrize("source", ["compiled", "neurogym"])
+@pytest.mark.parametrize("source", ["compiled", pytest.param("neurogym", marks=needs_neurogym)])
 def test_stopped_after_every_step_it_ends_with_the_same_bytes(tmp_path, monkeypatch, whole, source):
     # In this process: a worker for the batches would take a second for each stop.
     monkeypatch.setattr("eirnn_np.tasks.batches.WorkerStream", lambda _, start, *a: in_process(start, *a))

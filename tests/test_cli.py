@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import needs_neurogym
 
 import eirnn_np as ei
 from eirnn_np import tasks
@@ -245,6 +246,7 @@ def test_another_timing_than_the_tutorial_s_is_evaluated_as_it_was_trained(tmp_p
     assert "  of PerceptualDecisionMaking-v0, fixation 100, stimulus 2000, decision 200 ms" in out
 
 
+@needs_neurogym
 def test_a_network_that_never_acts_gets_no_line_that_looks_right(tmp_path, capsys):
     assert run(*QUICK, "--task", "ReadySetGo-v0", "--out", tmp_path / "run") == 0
     out = capsys.readouterr().out
@@ -306,14 +308,16 @@ def assert_one_line(capsys, *parts):
     ("options", "part"),
     [
         (["--task", "PerceptualDecisionMakin-v0"], "did you mean PerceptualDecisionMaking-v0"),
-        (["--task", "Bandit-v0"], "no ground truth"),
+        pytest.param(["--task", "Bandit-v0"], "no ground truth", marks=needs_neurogym),
         (["--task-kwargs", '{"sigma": 1'], "JSON"),
         (["--task-kwargs", "[1, 2]"], "JSON object"),
-        (["--task-kwargs", '{"colour": "red"}'], "colour"),
+        pytest.param(["--task-kwargs", '{"colour": "red"}'], "colour", marks=needs_neurogym),
         (["--task-kwargs", '{"dt": 50}'], "dt must be the same"),
         (["--dt", "150", "--tau", "150"], "period decision of 100 ms gets no time step"),
         (["--task-kwargs", '{"timing": {"decision": 10}}'], "dt 20 ms: period decision of 10 ms"),
-        (["--task", "PulseDecisionMaking-v0"], "period cue0 of 10 ms gets no time step"),
+        pytest.param(
+            ["--task", "PulseDecisionMaking-v0"], "period cue0 of 10 ms gets no time step", marks=needs_neurogym
+        ),
         (["--task-kwargs", '{"timing": 5}'], "timing"),
         (["--task-kwargs", '{"sigma": NaN}'], "NaN"),
         (["--e-ratio", "1.5"], "e_ratio"),
@@ -323,7 +327,7 @@ def assert_one_line(capsys, *parts):
         (["--dt", "120"], "dt"),
         (["--tau", "10"], "tau"),
         (["--tau", "nan"], "tau"),
-        (["--dt", "0"], "dt"),
+        pytest.param(["--dt", "0"], "dt", marks=needs_neurogym),
         (["--dt", "nan"], "dt"),
         (["--hidden", "0"], "hidden"),
         (["--hidden", "-5"], "hidden"),

@@ -58,6 +58,7 @@ def test_divergence_is_one_line_that_names_step_and_parameters(tmp_path):
     faults.diverged(tmp_path)
 
 
+@needs_neurogym
 def test_worker_and_command_do_not_outlive_one_another(tmp_path):
     faults.worker_killed(tmp_path)
 

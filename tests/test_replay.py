@@ -8,6 +8,7 @@ from importlib import metadata
 
 import numpy as np
 import pytest
+from conftest import needs_neurogym
 
 from eirnn_np.tasks import catalogue, replay
 from eirnn_np.tasks.engine import _below, _double, normals
@@ -391,6 +392,7 @@ def test_self_check_passes(task):
         assert self_check(task, {"dt": 20}, 4, 0) is None
 
 
+@needs_neurogym
 @pytest.mark.parametrize(
     ("change", "found"),
     [

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from conftest import needs_neurogym
 
 import eirnn_np as ei
 from eirnn_np import figures, tasks
@@ -115,6 +116,7 @@ def test_the_same_run_gives_the_same_page(built, short_run):
     assert again == built
 
 
+@needs_neurogym
 def test_a_task_without_choices_and_a_name_with_markup(tmp_path):
     folder = tmp_path / "a <b> & c"
     arguments = ["--task", "ReadySetGo-v0", "--steps", "2", "--hidden", "6", "--trials", "5", "--no-figures"]
