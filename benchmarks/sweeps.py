@@ -326,7 +326,7 @@ def markdown(result):
                      f"{part['ahead']:,} at a time", f"{part['tasks_a_second']:,.0f} tasks a second, "
                      f"{part['cpu_ms_a_task']:.2f} ms of CPU each, {part['memory_mb'][0]:.0f} MB at a tenth, "
                      f"{part['memory_mb'][-1]:.0f} at the end (n = 1)"))  # fmt: skip
-    head = f"{machine['cpu']}, {machine['cores']} cores"
+    head = f"{machine['cpu']}, {machine['cores']} cores, {machine['vectors']['kind']}"
     lines = [f"| on {head} | median (quartiles, n) |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]
     load = ", ".join(f"{name} {value:.0f}" for name, value in result["load"].items())
     lines += ["", f"Other processes, of the lowest priority, ran beside; the load at the start of each part: {load}."]

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = front_door(__name__)
 # GNU OpenMP lets a thread that waits spin for milliseconds. Where another program, or the threads of a BLAS in this
 # process, have taken the core of the thread that is waited for, that one cannot run meanwhile, and a step takes up to a
 # hundred times as long. Read when OpenMP starts, perhaps for another package: so it is set here, before anything is
-# imported, in pauses of unknown length; before our own threads start, threads.py makes a time of it.
+# imported, in pauses of unknown length; before our own threads start, threads.py makes a time of it. It knows this
+# number, which nobody else sets, also in a child process.
 if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10007")

@@ -41,7 +41,7 @@ def layer():
             'NUMBA_DISABLE_JIT is set, and what is not compiled cannot run here: unset it; backend="numpy" of forward '
             "and loss_and_grads is the code to step through"
         )
-    if os.environ.get("GOMP_SPINCOUNT") == "10000":  # by our import, not by the user
+    if os.environ.get("GOMP_SPINCOUNT") == "10007":  # of our import (__init__.py), not of the user
         os.environ["GOMP_SPINCOUNT"] = str(round(SPIN / _pause()))
     try:
         numba.get_num_threads()

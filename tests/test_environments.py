@@ -142,7 +142,12 @@ def test_the_digest_of_these_tests_sees_a_step_more(digest):
 
 @pytest.mark.parametrize(
     ("variables", "expected"),
-    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "None")],
+    [
+        ({}, "10007"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"GOMP_SPINCOUNT": "10000"}, "10000"),
+        ({"OMP_WAIT_POLICY": "passive"}, "None"),
+    ],
 )
 def test_threads_that_wait_spin_briefly_unless_the_user_says_otherwise(variables, expected):
     """From the import on; before the threads start, a number of pauses that takes SPIN seconds."""

@@ -223,6 +223,7 @@ def backward_chunk(
                 for i in range(b * stride, b * stride + H):
                     dr[i] += dr.dtype.type(pull) * rows[s, i]  # (B14), reverses pull / 2 r^2  (F10)
         slot = slot - 1 if slot > 0 else block - 1
+        # A loop for each kind of network: with the branches inside, LLVM made a slower one of the plain loop.
         if activation == RELU and dynamics == BRAINPY:
             for i in range(n):
                 v = dr[i] + leak[i] * dx[i] if rows[s, i] > zero else zero
