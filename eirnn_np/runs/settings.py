@@ -127,7 +127,7 @@ def model_config(settings, **model):
 
     Returns (config, settings) where ``settings.env_kwargs`` is complete.
     """
-    dt = model.get("dt", ModelConfig.dt)
+    dt = check_float("dt", model.get("dt", ModelConfig.dt), above=0)  # before the task is asked, which may not be there
     env_kwargs = dict(settings.env_kwargs)
     if settings.task == tasks.TUTORIAL_TASK:
         env_kwargs.setdefault("timing", tasks.TUTORIAL_TIMING)
