@@ -158,6 +158,7 @@ def make_workspace(config, n_time, n_batch, dtype, by_norm=False):
         loss=zeros(chunks, 8, kind=np.float64),
         dw=zeros(chunks, n_errs, stride),
         dx0=zeros(chunks, up(H)),
+        parts=zeros(chunks, kernels.PART, kind=np.int64),
         fine=zeros(-(-(H + O) // lanes) if weighed else 0, kind=np.float64),
         squares=zeros(chunks, stride if given.l2_rates or given.omega else 0, kind=np.float64),
         flow=zeros(2 * chunks, row if given.omega else 0),

@@ -200,6 +200,17 @@ def in_parallel(kernel):
     return _named(definition, made.function, "n", -1)
 
 
+@intrinsic
+def thread_count(typingctx):
+    """The number of threads that `in_parallel` uses."""
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(ir.IntType(64), [])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "get_num_threads"), [])
+
+    return types.int64(), codegen
+
+
 def _named(definition, function, first=None, end=None):
     """An intrinsic with the name and the parameters of `function`, after `first`, up to the one at `end`."""
     names = [name for name in ("typingctx", first) if name]

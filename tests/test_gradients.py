@@ -25,6 +25,7 @@ CASES = {
     "129 units, half excitatory, no noise": {"n_hidden": 129, "e_ratio": 0.5, "noise": False},
     "many inputs and outputs": {"n_in": 33, "n_out": 20, "n_hidden": 18},
     "alpha 1": {"dt": 100.0},
+    "two chunks and a rest, side by side": {"n_hidden": 515, "n_batch": 33, "n_time": 3},
 }
 
 
@@ -102,12 +103,17 @@ def test_state_dict_goes_into_the_original_and_comes_back(problem):
     np.testing.assert_array_equal(ei.Params.from_state_dict(net.state_dict()).flat, params.flat)
 
 
+SIZES = {"many chunks": (45, 50, 20), "chunks side by side, where a thread has two": (70, 514, 3)}
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_same_bits_for_any_number_of_threads_and_any_memory_order(dtype, order):
+@pytest.mark.parametrize("sizes", SIZES)
+def test_same_bits_for_any_number_of_threads_and_any_memory_order(sizes, dtype, order):
     import numba
 
-    problem = make_problem(n_batch=45, n_hidden=50, n_time=20, dtype=dtype)
+    n_batch, n_hidden, n_time = SIZES[sizes]
+    problem = make_problem(n_batch=n_batch, n_hidden=n_hidden, n_time=n_time, dtype=dtype)
     arrays = [np.array(a, order=order) for a in (problem.inputs, problem.labels, problem.noise)]
     results = set()
     before = numba.get_num_threads()

@@ -10,8 +10,15 @@ from eirnn_np import kernels
 
 
 @njit
+def call_parts(c, ldc, a, lda, ska, b, ldb, parts, n, vecs):
+    kernels.product(c, ldc, a, lda, ska, b, 0, ldb, parts, n, vecs)
+
+
+@njit
 def call_product(c, ldc, a, lda, ska, b, ldb, m, n, vecs):
-    kernels.product(c, 0, ldc, a, 0, lda, ska, b, 0, ldb, m, n, vecs)
+    parts = np.zeros((1, kernels.PART), np.int64)
+    parts[0, 2] = m
+    kernels.product(c, ldc, a, lda, ska, b, 0, ldb, parts, n, vecs)
 
 
 def in_order(a, b, start):
@@ -21,6 +28,24 @@ def in_order(a, b, start):
     for k in range(a.shape[1]):
         total = (wide(total) + wide(a[:, k : k + 1]) * wide(b[k])).astype(a.dtype)
     return total
+
+
+def test_parts_of_a_product_are_products():
+    """Rows of c and a in two places, of different number, over more than one block of k."""
+    lanes, n, vecs = 16, 300, 5
+    rng, parts = np.random.default_rng(1), np.zeros((2, kernels.PART), np.int64)
+    a, b = (rng.normal(size=shape).astype("f4") for shape in ((20, n), (n, vecs * lanes)))
+    c = rng.normal(size=(20, vecs * lanes)).astype("f4")
+    parts[:, :3] = (2 * vecs * lanes, 1 * n, 7), (11 * vecs * lanes, 12 * n, 8)
+    expected, flat_b = c.copy(), b.reshape(-1)
+    for c0, a0, m in ((2, 1, 7), (11, 12, 8)):
+        part = expected[c0:].reshape(-1), vecs * lanes, a[a0:].reshape(-1), n, 1
+        call_product(*part, flat_b, vecs * lanes, m, n, vecs)
+    found = c.copy()
+    call_parts(found.reshape(-1), vecs * lanes, a.reshape(-1), n, 1, flat_b, vecs * lanes, parts, n, vecs)
+    assert np.array_equal(found, expected)
+    assert np.array_equal(found[[0, 1, 9, 10, 19]], c[[0, 1, 9, 10, 19]])
+    np.testing.assert_allclose(found[2:9], c[2:9] + a[1:8] @ b, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

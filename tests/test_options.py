@@ -161,6 +161,7 @@ ODD = {
     "an output reads nothing": {"sizes": SIZES[0], "readout": "all", "mask_out": np.diag(np.arange(7.0))[:4]},
     "baseline below 0, rectified": {"sizes": SIZES[0], "baseline_in": -1.0, "rectify_inputs": True, "sigma_in": 0.2},
     "chunks of the batch and a rest, two panels": {"sizes": (4, 19, 65, 2, 3), **PLAIN},
+    "chunks side by side": {"sizes": (2, 35, 513, 2, 3), **PLAIN, "scale": 0.1},
     "blocks of the weight gradient": {"sizes": (80, 9, 7, 2, 3), **PLAIN, "scale": 0.5},
 }  # fmt: skip
 

@@ -5,8 +5,8 @@ CPU, for any number of threads. So there is no fastmath, no BLAS, no libm; sums 
 over k in order by explicit fused multiply-adds.
 
 Shapes: T time steps, B trials, I inputs, H units, E excitatory units (the read-out sees units 0..E-1), O outputs.
-The batch is cut into C chunks of at most N trials (a function of B and H alone); a chunk runs all of forward, loss and
-backward alone. In a chunk, row s (0..T) of trial b is
+The batch is cut into C chunks of at most N trials (a function of B and H alone). A chunk has its own sums, and runs all
+of forward, loss and backward alone, or side by side with others of its group. In a chunk, row s (0..T) of trial b is
     rows_s = [r_s, u_{s+1}, 1]         (H + I + 1)      errs_s = [dx_{s+1}, dz_s]       (H + O)
 so that three products are the whole of the work:
     rows_s @ wf      = [a c_{s+1}, z_s]                 wf  (H+I+1, H+O)
@@ -26,6 +26,7 @@ from .arrays import (
     BLOCK,
     BRAINPY,
     FREE,
+    PART,
     RECTIFY,
     RELU,
     RETANH,
@@ -41,7 +42,6 @@ from .arrays import (
     Update,
     Workspace,
 )  # fmt: skip
-from .chunks import chunk
 from .losses import cross_entropy, exp_, log_
 from .normals import noise_fill, normal_rows
 from .optimisers import GRADIENT_LIMITS, NORM_BLOCK, adam_coefficients, apply_update, update_units
@@ -50,9 +50,9 @@ from .tile import panel, product, registers
 from .units import gather_units, pack_units
 
 __all__ = [
-    "ABS", "ADAM", "BLOCK", "BRAINPY", "FREE", "GRADIENT_LIMITS", "NORM_BLOCK", "RECTIFY", "RELU", "RETANH", "SGD",
-    "SIGMOID", "SOFTPLUS", "SONG", "TANH", "Batch", "Draw", "Network", "Outputs", "Update", "Workspace", "activate",
-    "adam_coefficients", "apply_update", "chunk", "chunk_count", "cross_entropy", "exp_", "gather_units", "is_clean",
+    "ABS", "ADAM", "BLOCK", "BRAINPY", "FREE", "GRADIENT_LIMITS", "NORM_BLOCK", "PART", "RECTIFY", "RELU", "RETANH",
+    "SGD", "SIGMOID", "SOFTPLUS", "SONG", "TANH", "Batch", "Draw", "Network", "Outputs", "Update", "Workspace",
+    "activate", "adam_coefficients", "apply_update", "chunk_count", "cross_entropy", "exp_", "gather_units", "is_clean",
     "log_", "noise_fill", "normal_rows", "pack_units", "panel", "product", "registers", "slopes", "step",
     "update_units",
 ]  # fmt: skip

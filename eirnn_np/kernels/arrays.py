@@ -14,6 +14,7 @@ RELU, SOFTPLUS, TANH, RETANH, SIGMOID = range(5)  # activations
 ABS, RECTIFY, FREE = range(3)  # constraints
 ADAM, SGD = 1, 2  # kinds of update; 0 is none
 BLOCK = 128  # rows of one weight-gradient product, at least
+PART = 8  # numbers of a part of a product: a line of the cache, as each thread writes its own
 
 # What a step takes. Arrays that it shall not use have no elements: labels or targets, noise, moments, states.
 # params, grads, the moments m, v and frozen are flat: `place` has the order.
@@ -43,18 +44,18 @@ Update = namedtuple("Update", "kind m v frozen done lr beta1 beta2 eps clip larg
 # wb       (H+O) up(H)         weights of the backward product     pack_units         backward_chunk
 # vecs     (2, N S)            1 - a; what scales the noise        pack_units         forward_chunk, backward_chunk
 # fine     (groups,)           penalty of the weights of units     penalty_units      step
-# rows     (C, (T+1) N S)      [r_s, u_{s+1}, 1]                   forward_chunk      backward_chunk, chunk
+# rows     (C, (T+1) N S)      [r_s, u_{s+1}, 1]                   forward_chunk      backward_chunk, group
 # x        (C, N S)            x_s; on the way back dx_s           forward_chunk, backward_chunk: each its own
-# z        (C, O T N)          z; after the loss dz                forward_chunk, the loss; backward_chunk, chunk
+# z        (C, O T N)          z; after the loss dz                forward_chunk, the loss; backward_chunk, group
 # errs     (C, K N S)          [dx_{s+1}, dz_s], K steps of them   backward_chunk     backward_chunk
 # dr       (C, N S)            dr_s                                backward_chunk     backward_chunk
 # words    (C, N, up64(H))     random words                        normal_rows        normal_rows
 # normals  (C, N S)            normals, or the noise given         forward_chunk      forward_chunk
 #                              f'(x_s) of other units than relu    backward_chunk     backward_chunk
 # soft     (C, 5, T N)         softmax in float64                  cross_entropy      cross_entropy
-# loss     (C, 8)              loss [c, 0], dw too large [c, 1],   chunk              step
+# loss     (C, 8)              loss [c, 0], dw too large [c, 1],   group              step
 #                              Omega's sum and number [c, 2:4]     omega_rows         gather_units
-# squares  (C, S)              partial sums of squares, float64    chunk, omega_rows: each its own
+# squares  (C, S)              partial sums of squares, float64    group, omega_rows: each its own
 # flow     (2 C, N S)          e_s; (a e_s) W_rec, then v_s        omega_products     omega_rows
 # right    (C, K N S)          what dx_{s+1} meets in Omega's      omega_rows         backward_chunk
 # domega   (C, H, S)           gradient; that gradient             backward_chunk     gather_units
@@ -62,10 +63,11 @@ Update = namedtuple("Update", "kind m v frozen done lr beta1 beta2 eps clip larg
 #                              sum of the squares of g / that
 # dw       (C, H+O, S)         [dW_rec dW_in db; dW_out . db_out]  backward_chunk     gather_units: it adds to [0]
 # dx0      (C, up(H))          sum_b dx_0                          backward_chunk     gather_units
+# parts    (C, PART)           c0, a0, m of a part of a product    set_part           product
 # fine, squares, flow, right, domega and norms have no elements where nothing asks for them.
 Workspace = namedtuple(
     "Workspace",
-    "wf wb vecs rows x z errs dr words normals soft loss dw dx0 fine squares flow right domega norms",
+    "wf wb vecs rows x z errs dr words normals soft loss dw dx0 parts fine squares flow right domega norms",
 )
 
 

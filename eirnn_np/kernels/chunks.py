@@ -1,16 +1,16 @@
-"""One chunk of trials: forward, loss, backward.
+"""A chunk of trials: forward, loss, backward; or a group of chunks that go through time side by side.
 
-Its arrays are rows of the workspace, flat; every row of units in them is `stride` long.
+The arrays of a chunk are rows of the workspace, flat; every row of units in them is `stride` long.
 """
 
 import numpy as np
 
 from ..jit import inlined, kernel, wide
 from .activations import activate, slopes
-from .arrays import BRAINPY, RELU, view
+from .arrays import BRAINPY, PART, RELU, view
 from .losses import cross_entropy, squared_error
 from .normals import normal_rows
-from .tile import panel, product
+from .tile import panel, product, set_part
 
 
 @kernel(late=True)
@@ -30,10 +30,14 @@ def make_inputs(rows, normals, words, inputs, draw, s, b0, H):
 
 
 @kernel
-def forward_chunk(rows, z, states, x, normals, words, wf, leak, gain, x_start, inputs, draw, dynamics, activation, b0):
-    """x_{s+1} = (1-a) x_s + noise_{s+1} + a c_{s+1}; r_s = f(x_s); z_s; for trials b0 .. b0+m-1.
+def forward_chunk(
+    rows, z, states, x, normals, words, wf, leak, gain, x_start, inputs, draw, dynamics, activation, b0, part, first,
+    end, alone,
+):  # fmt: skip
+    """x_{s+1} = (1-a) x_s + noise_{s+1} + a c_{s+1}; r_s = f(x_s); z_s; for trials b0 .. b0+m-1, s = first .. end-1.
 
-    Writes rows (T+1, m stride), z (O, T, m) and, unless it is empty, states (T, B, H); x, normals (m, stride) are work.
+    Writes rows (T+1, m stride), z (O, T, m), the last of it excepted, and, unless it is empty, states (T, B, H); x,
+    normals (m, stride) and part are work. Unless it is `alone`, the product is left to its group.
     """
     wide()
     T, I, H, O = inputs.shape[0], inputs.shape[2], x_start.size, z.shape[0]
@@ -41,12 +45,13 @@ def forward_chunk(rows, z, states, x, normals, words, wf, leak, gain, x_start, i
     lanes, zero = 64 // x.itemsize, x.dtype.type(0)
     flat_x, flat_normals = view(x, 0, (x.size,)), view(normals, 0, (x.size,))
     flat_rows = view(rows, 0, (rows.size,))
-    flat_normals[:] = zero
-    flat_x[:] = zero
-    for b in range(m):
-        for i in range(H):
-            x[b, i] = x_start[i]
-    for s in range(T + 1):  # x is [x_s, z_{s-1}]
+    if first == 0:
+        flat_normals[:] = zero
+        flat_x[:] = zero
+        for b in range(m):
+            for i in range(H):
+                x[b, i] = x_start[i]
+    for s in range(first, end):  # x is [x_s, z_{s-1}]
         if s > 1:
             for b in range(m):
                 for o in range(O):
@@ -78,28 +83,26 @@ def forward_chunk(rows, z, states, x, normals, words, wf, leak, gain, x_start, i
             rows[s, b * stride + H + I] = 1
         if s < T and draw.make_in:
             make_inputs(rows[s], normals, words, inputs, draw, s, b0, H)
-        row = s * m * stride
-        vecs = (H + O + lanes - 1) // lanes
-        product(flat_x, 0, stride, flat_rows, row, stride, 1, wf, 0, 0, m, H + I + 1, vecs)  # (F2) (F5)
-    for b in range(m):
-        for o in range(O):
-            z[o, T - 1, b] = x[b, H + o]
+        if alone:
+            set_part(part, 0, 0, s * m * stride, m)
+            vecs = (H + O + lanes - 1) // lanes
+            product(flat_x, stride, flat_rows, stride, 1, wf, 0, 0, part, H + I + 1, vecs)  # (F2) (F5)
 
 
 @inlined
-def rows_product(c, a, a0, wb, row, rows, m, H, O):
+def rows_product(c, a, a0, wb, row, rows, m, H, O, part):
     """c (m, H) += a (m, rows) wb[row : row + rows], panel by panel of wb; as `product`, which takes all its rows."""
     stride, lanes, done = c.size // m, 64 // c.itemsize, np.int64(0)
     vecs = (H + lanes - 1) // lanes
     while done < vecs:
         width = panel(vecs - done)
-        at = (done * (H + O) + row * width) * lanes
-        product(c, done * lanes, stride, a, a0, stride, 1, wb, at, width * lanes, m, rows, width)
+        set_part(part, 0, done * lanes, a0, m)
+        product(c, stride, a, stride, 1, wb, (done * (H + O) + row * width) * lanes, width * lanes, part, rows, width)
         done += width
 
 
 @kernel(late=True)
-def omega_products(dr, e, back, dx, errs, first, wb, leak, m, H, O, one_tau):
+def omega_products(dr, e, back, dx, errs, wb, leak, m, H, O, one_tau, part):
     """dr += errs_s wb, as ever, (B2) (B3); e (m stride) is e_s, and back (m stride) is (a e_s) W_rec.
 
     With `one_tau` the second is 1 - a times what the rows of w_rec bring into dr: no other product is needed.
@@ -107,15 +110,15 @@ def omega_products(dr, e, back, dx, errs, first, wb, leak, m, H, O, one_tau):
     for i in range(dx.size):
         e[i] = leak[i] * dx[i]
     if one_tau:
-        rows_product(dr, errs, first, wb, 0, H, m, H, O)
+        rows_product(dr, errs, 0, wb, 0, H, m, H, O, part)
         for i in range(dx.size):
             back[i] = leak[i] * dr[i]
-        rows_product(dr, errs, first + H, wb, H, O, m, H, O)
+        rows_product(dr, errs, H, wb, H, O, m, H, O, part)
     else:
-        rows_product(dr, errs, first, wb, 0, H + O, m, H, O)
+        rows_product(dr, errs, 0, wb, 0, H + O, m, H, O, part)
         for i in range(dx.size):
             back[i] = 0
-        rows_product(back, e, 0, wb, 0, H, m, H, O)
+        rows_product(back, e, 0, wb, 0, H, m, H, O, part)
 
 
 @kernel(late=True)
@@ -159,12 +162,29 @@ def omega_rows(omega, right, e, back, squares, slope, leak, m, H, lanes):
             to[i] = factor * v[i] * of_x[i]  # (B15)
 
 
+@inlined
+def slot_of(s, T, block):
+    """Where errs_s stands: it runs down with s, from block - 1 to 0 and round."""
+    return block - 1 - (T - s) % block
+
+
+@inlined
+def take_errors(errs, dz, s, m, stride, H):
+    """dz_s behind dx_{s+1}; errs (m stride)."""
+    for b in range(m):
+        for o in range(dz.shape[0]):
+            errs[b * stride + H + o] = dz[o, s - 1, b]
+
+
 @kernel
 def backward_chunk(
     dw, dx0, errs, dx, dr, slope, rows, dz, wb, leak, I, H, dynamics, activation, pull, with_omega, omega_alone, omega,
-    domega, right, e, back, squares, one_tau,
+    domega, right, e, back, squares, one_tau, part, first, end, alone,
 ):  # fmt: skip
     """dr_s = errs_s wb; dx_s = dr_s f'(x_s) + (1-a) dx_{s+1}; dw += errs^T rows, a block of steps at a time.
+
+    For s = first .. end, downwards; T + 1 stands for what comes before T. Unless it is `alone`, the first product is
+    left to its group.
 
     Writes dw (H+O, stride), without the factor a, and dx0 (H,); errs (block, m stride), dx, dr and slope (m stride) are
     work. pull r_s is what the penalty of the rates adds to dr_s. With `with_omega`, Omega's sum and number go to
@@ -177,29 +197,27 @@ def backward_chunk(
     lanes, zero = 64 // dr.itemsize, dr.dtype.type(0)
     flat_dw, flat_rows = view(dw, 0, (dw.size,)), view(rows, 0, (rows.size,))
     flat_errs = view(errs, 0, (errs.size,))
-    for i in range(H + O):
-        for j in range(stride):
-            dw[i, j] = zero
-    if with_omega:
-        omega[0] = omega[1] = 0.0
-        domega[:] = zero
-        right[:] = zero
-    slot = block - 1  # of errs_s; runs down with s, from block - 1 to 0 and round
-    for i in range(n):
-        dx[i] = zero
-        dr[i] = zero
-        errs[slot, i] = zero
-    for s in range(T, -1, -1):  # dx is dx_{s+1}
-        if s > 0:
-            for b in range(m):
-                for o in range(O):
-                    errs[slot, b * stride + H + o] = dz[o, s - 1, b]
-        # reverses a c_{s+1}, z_s = rows_s wf  (F2) (F5): first for r_s, then for the weights
-        vecs = (H + lanes - 1) // lanes
+    if first > T:
+        for i in range(H + O):
+            for j in range(stride):
+                dw[i, j] = zero
         if with_omega:
-            omega_products(dr, e, back, dx, flat_errs, slot * n, wb, leak, m, H, O, one_tau)
-        else:
-            product(dr, 0, stride, flat_errs, slot * n, stride, 1, wb, 0, 0, m, H + O, vecs)  # (B2) (B3)
+            omega[0] = omega[1] = 0.0
+            domega[:] = zero
+            right[:] = zero
+        for i in range(n):
+            dx[i] = zero
+            dr[i] = zero
+            errs[block - 1, i] = zero
+        take_errors(errs[block - 1], dz, T, m, stride, H)
+    slot = slot_of(min(first, T), T, block)
+    for s in range(min(first, T), end - 1, -1):  # dx is dx_{s+1}
+        # reverses a c_{s+1}, z_s = rows_s wf  (F2) (F5): first for r_s, then for the weights
+        if with_omega:
+            omega_products(dr, e, back, dx, errs[slot], wb, leak, m, H, O, one_tau, part)
+        elif alone:
+            set_part(part, 0, 0, slot * n, m)
+            product(dr, stride, flat_errs, stride, 1, wb, 0, 0, part, H + O, (H + lanes - 1) // lanes)  # (B2) (B3)
         if activation != RELU or with_omega:
             slopes(slope, rows[s], activation)
         if with_omega and 0 < s < T:
@@ -209,15 +227,13 @@ def backward_chunk(
                 right[i] = zero
         if slot == 0 or s == 0:
             steps, vecs = (block - slot) * m, (H + I + lanes) // lanes
+            set_part(part, 0, 0, slot * n, H + O)
             if not omega_alone:
-                product(
-                    flat_dw, 0, stride, flat_errs, slot * n, 1, stride, flat_rows, s * n, stride, H + O, steps, vecs
-                )  # fmt: skip
+                product(flat_dw, stride, flat_errs, 1, stride, flat_rows, s * n, stride, part, steps, vecs)
             if with_omega:
-                product(
-                    view(domega, 0, (domega.size,)), 0, stride, flat_errs, slot * n, 1, stride, right, slot * n, stride,
-                    H, steps, (H + lanes - 1) // lanes,
-                )  # fmt: skip
+                set_part(part, 0, 0, slot * n, H)
+                flat, vecs = view(domega, 0, (domega.size,)), (H + lanes - 1) // lanes
+                product(flat, stride, flat_errs, 1, stride, right, slot * n, stride, part, steps, vecs)
         if pull != 0 and s > 0:
             for b in range(m):
                 for i in range(b * stride, b * stride + H):
@@ -243,11 +259,14 @@ def backward_chunk(
                 dx[i] = v
                 errs[slot, i] = v
                 dr[i] = zero
-    for i in range(H):
-        v = dx[i]
-        for b in range(1, m):
-            v += dx[b * stride + i]  # (B11), reverses x_0 in every trial
-        dx0[i] = v
+        if s > 1:
+            take_errors(errs[slot], dz, s - 1, m, stride, H)
+    if end == 0:
+        for i in range(H):
+            v = dx[i]
+            for b in range(1, m):
+                v += dx[b * stride + i]  # (B11), reverses x_0 in every trial
+            dx0[i] = v
 
 
 @kernel(late=True)
@@ -276,58 +295,129 @@ def bounded(a, limit):
     return not bad
 
 
-@kernel
-def chunk(ws, out, network, batch, draw, c):
-    """Chunk c: forward; then its loss and gradients or, if out.states is not empty, states, rates and outputs."""
-    (T, B, I), H = batch.inputs.shape, network.x_start.size
-    chunks, stride, O = ws.dw.shape[0], ws.dw.shape[2], ws.dw.shape[1] - H
+@inlined
+def trials_of(c, chunks, B):
+    """First trial of chunk c, and number of its trials."""
     b0 = c * B // chunks
-    m = (c + 1) * B // chunks - b0
-    row = ws.x.shape[1]  # of the largest chunk
-    n, block = m * stride, ws.errs.shape[1] // row
-    rows, errs = view(ws.rows, c * ws.rows.shape[1], (T + 1, n)), view(ws.errs, c * ws.errs.shape[1], (block, n))
-    x, dr, normals = view(ws.x, c * row, (n,)), view(ws.dr, c * row, (n,)), view(ws.normals, c * row, (m, stride))
-    leak, gain = view(ws.vecs, 0, (n,)), view(ws.vecs, row, (n,))
-    first_z = c * ws.z.shape[1]
-    z = view(ws.z, first_z, (O, T, m))
+    return b0, (c + 1) * B // chunks - b0
+
+
+@inlined
+def forward_of(ws, out, network, batch, draw, c, first, end, alone):
+    """`forward_chunk` of chunk c."""
+    (T, B), chunks, stride = batch.inputs.shape[:2], ws.dw.shape[0], ws.dw.shape[2]
+    (b0, m), row, O = trials_of(c, chunks, B), ws.x.shape[1], ws.dw.shape[1] - network.x_start.size
+    n = m * stride
     forward_chunk(
-        rows, z, out.states, view(x, 0, (m, stride)), normals, ws.words[c], ws.wf, leak, gain, network.x_start,
-        batch.inputs, draw, network.dynamics, network.activation, b0,
+        view(ws.rows, c * ws.rows.shape[1], (T + 1, n)), view(ws.z, c * ws.z.shape[1], (O, T, m)), out.states,
+        view(ws.x, c * row, (m, stride)), view(ws.normals, c * row, (m, stride)), ws.words[c], ws.wf,
+        view(ws.vecs, 0, (n,)), view(ws.vecs, row, (n,)), network.x_start, batch.inputs, draw, network.dynamics,
+        network.activation, b0, view(ws.parts, c * PART, (1, PART)), first, end, alone,
     )  # fmt: skip
-    if out.states.size > 0:
-        for t in range(T):
-            for b in range(m):
-                for i in range(H):
-                    out.rates[t, b0 + b, i] = rows[t + 1, b * stride + i]
-                for o in range(O):
-                    out.outputs[t, b0 + b, o] = z[o, t, b]
-        return
+
+
+@inlined
+def backward_of(ws, network, batch, c, pull, with_omega, omega_alone, first, end, alone):
+    """`backward_chunk` of chunk c."""
+    (T, B, I), H, chunks, stride = batch.inputs.shape, network.x_start.size, ws.dw.shape[0], ws.dw.shape[2]
+    m, row, O = trials_of(c, chunks, B)[1], ws.x.shape[1], ws.dw.shape[1] - H
+    n, block = m * stride, ws.errs.shape[1] // row
     loss = view(ws.loss, c * ws.loss.shape[1], (ws.loss.shape[1],))
-    if batch.targets.size > 0:
-        squared_error(loss, z, batch.targets, batch.weights, b0)
+    # dx and dz are x and z: the last state is not needed any more, and the loss has turned z into dz.
+    backward_chunk(
+        ws.dw[c], ws.dx0[c], view(ws.errs, c * ws.errs.shape[1], (block, n)), view(ws.x, c * row, (n,)),
+        view(ws.dr, c * row, (n,)), view(ws.normals, c * row, (n,)), view(ws.rows, c * ws.rows.shape[1], (T + 1, n)),
+        view(ws.z, c * ws.z.shape[1], (O, T, m)), ws.wb, view(ws.vecs, 0, (n,)), I, H, network.dynamics,
+        network.activation, pull, with_omega, omega_alone, view(loss, 2, (2,)),
+        view(ws.domega, c * H * stride, (H, stride)), view(ws.right, c * ws.right.shape[1], (block * n,)),
+        view(ws.flow, 2 * c * row, (n,)), view(ws.flow, (2 * c + 1) * row, (n,)),
+        view(ws.squares, c * ws.squares.shape[1], (ws.squares.shape[1],)), network.one_tau,
+        view(ws.parts, c * PART, (1, PART)), first, end, alone,
+    )  # fmt: skip
+
+
+@kernel
+def forward(ws, out, network, batch, draw, c0, c1):
+    """Forward pass of chunks c0 .. c1-1: of one, or side by side, so that the weights are read once for all."""
+    (T, B, I), H, chunks, stride = batch.inputs.shape, network.x_start.size, ws.dw.shape[0], ws.dw.shape[2]
+    row, lanes, O = ws.x.shape[1], 64 // ws.x.itemsize, ws.dw.shape[1] - H
+    if c1 - c0 == 1:
+        forward_of(ws, out, network, batch, draw, c0, 0, T + 1, True)
     else:
-        cross_entropy(loss, view(ws.z, first_z, (O, T * m)), ws.soft[c], batch.labels, batch.weights, b0, m)
-    pull, with_omega = 0.0, ws.domega.size > 0
-    if network.penalties[6] > 0:
-        factor = network.penalties[6] / (T * B * H)
-        rate_penalty(loss, view(ws.squares, c * ws.squares.shape[1], (H,)), rows, factor, m, H)
-        pull = 2 * factor
-    slope, squares = view(normals, 0, (n,)), view(ws.squares, c * ws.squares.shape[1], (ws.squares.shape[1],))
-    omega, domega = view(loss, 2, (2,)), view(ws.domega, c * H * stride, (H, stride))
-    right = view(ws.right, c * ws.right.shape[1], (block * n,))
-    e, back = view(ws.flow, 2 * c * row, (n,)), view(ws.flow, (2 * c + 1) * row, (n,))
-    dx, dz = x, z  # the same arrays: the last state is not needed any more, and the loss has turned z into dz
-    for again in range(2 if with_omega and pull > 0 else 1):  # Omega's dx is that of the data alone: it comes first
-        now = with_omega and not again
-        backward_chunk(
-            ws.dw[c], ws.dx0[c], errs, dx, dr, slope, rows, dz, ws.wb, leak, I, H, network.dynamics,
-            network.activation, 0.0 if now else pull, now, now and pull > 0, omega, domega, right, e, back, squares,
-            network.one_tau,
-        )  # fmt: skip
-    bad = not bounded(view(ws.dx0, c * ws.dx0.shape[1], (H,)), out.limit)
-    for i in range(H + O):
-        bad |= not bounded(view(ws.dw, (c * (H + O) + i) * stride, (H + I + 1,)), out.limit)
-    if with_omega:
-        for i in range(H):
-            bad |= not bounded(view(domega, i * stride, (H,)), out.limit)
-    loss[1] = 1.0 if bad else 0.0
+        parts, vecs = view(ws.parts, c0 * PART, (c1 - c0, PART)), (H + O + lanes - 1) // lanes
+        x, rows = view(ws.x, 0, (ws.x.size,)), view(ws.rows, 0, (ws.rows.size,))
+        for s in range(T + 1):
+            for c in range(c0, c1):
+                forward_of(ws, out, network, batch, draw, c, s, s + 1, False)
+                m = trials_of(c, chunks, B)[1]
+                set_part(parts, c - c0, c * row, c * ws.rows.shape[1] + s * m * stride, m)
+            product(x, stride, rows, stride, 1, ws.wf, 0, 0, parts, H + I + 1, vecs)  # (F2) (F5)
+    for c in range(c0, c1):
+        m = trials_of(c, chunks, B)[1]
+        x, z = view(ws.x, c * row, (m * stride,)), view(ws.z, c * ws.z.shape[1], (O, T, m))
+        for b in range(m):
+            for o in range(O):
+                z[o, T - 1, b] = x[b * stride + H + o]
+
+
+@kernel
+def backward(ws, network, batch, c0, c1, pull, with_omega, omega_alone):
+    """Backward pass of chunks c0 .. c1-1, as `forward`."""
+    (T, B), H, chunks, stride = batch.inputs.shape[:2], network.x_start.size, ws.dw.shape[0], ws.dw.shape[2]
+    row, lanes, O = ws.x.shape[1], 64 // ws.x.itemsize, ws.dw.shape[1] - H
+    if c1 - c0 == 1 or with_omega:  # Omega has products of its own
+        for c in range(c0, c1):
+            backward_of(ws, network, batch, c, pull, with_omega, omega_alone, T + 1, 0, True)
+        return
+    parts, vecs, block = view(ws.parts, c0 * PART, (c1 - c0, PART)), (H + lanes - 1) // lanes, ws.errs.shape[1] // row
+    dr, errs = view(ws.dr, 0, (ws.dr.size,)), view(ws.errs, 0, (ws.errs.size,))
+    for s in range(T + 1, -1, -1):
+        for c in range(c0, c1):
+            backward_of(ws, network, batch, c, pull, with_omega, omega_alone, s, s, False)
+            m = trials_of(c, chunks, B)[1]
+            at = slot_of(max(s - 1, 0), T, block) * m * stride
+            set_part(parts, c - c0, c * row, c * ws.errs.shape[1] + at, m)
+        if s > 0:
+            product(dr, stride, errs, stride, 1, ws.wb, 0, 0, parts, H + O, vecs)  # (B2) (B3)
+
+
+@kernel
+def group(ws, out, network, batch, draw, groups, g):
+    """Group g of the chunks: forward; then losses and gradients or, if out.states is not empty, rates and outputs.
+
+    Each chunk has sums of its own: how many there are in a group changes no bit.
+    """
+    (T, B, I), H, chunks, stride = batch.inputs.shape, network.x_start.size, ws.dw.shape[0], ws.dw.shape[2]
+    c0, c1, O = g * chunks // groups, (g + 1) * chunks // groups, ws.dw.shape[1] - H
+    forward(ws, out, network, batch, draw, c0, c1)
+    factor, with_omega = network.penalties[6] / (T * B * H), ws.domega.size > 0
+    for c in range(c0, c1):
+        b0, m = trials_of(c, chunks, B)
+        rows, first_z = view(ws.rows, c * ws.rows.shape[1], (T + 1, m * stride)), c * ws.z.shape[1]
+        z, loss = view(ws.z, first_z, (O, T, m)), view(ws.loss, c * ws.loss.shape[1], (ws.loss.shape[1],))
+        if out.states.size > 0:
+            for t in range(T):
+                for b in range(m):
+                    for i in range(H):
+                        out.rates[t, b0 + b, i] = rows[t + 1, b * stride + i]
+                    for o in range(O):
+                        out.outputs[t, b0 + b, o] = z[o, t, b]
+        elif batch.targets.size > 0:
+            squared_error(loss, z, batch.targets, batch.weights, b0)
+        else:
+            cross_entropy(loss, view(ws.z, first_z, (O, T * m)), ws.soft[c], batch.labels, batch.weights, b0, m)
+        if out.states.size == 0 and factor > 0:
+            rate_penalty(loss, view(ws.squares, c * ws.squares.shape[1], (H,)), rows, factor, m, H)
+    if out.states.size > 0:
+        return
+    if with_omega and factor > 0:  # Omega's dx is that of the data alone: it comes first
+        backward(ws, network, batch, c0, c1, 0.0, True, True)
+    backward(ws, network, batch, c0, c1, 2 * factor, with_omega and not factor > 0, False)
+    for c in range(c0, c1):
+        bad = not bounded(view(ws.dx0, c * ws.dx0.shape[1], (H,)), out.limit)
+        for i in range(H + O):
+            bad |= not bounded(view(ws.dw, (c * (H + O) + i) * stride, (H + I + 1,)), out.limit)
+        if with_omega:
+            for i in range(H):
+                bad |= not bounded(view(ws.domega, (c * H + i) * stride, (H,)), out.limit)
+        ws.loss[c, 1] = 1.0 if bad else 0.0

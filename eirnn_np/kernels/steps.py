@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..jit import BORROWED, entry, ieee, in_parallel, kernel, restore
-from .chunks import chunk
+from ..jit import BORROWED, entry, ieee, in_parallel, inlined, kernel, restore, thread_count
+from .chunks import group
 from .optimisers import (
     adam_coefficients,
     clip_factor,
@@ -24,6 +24,17 @@ def chunk_count(n_batch, n_hidden):
     """
     size = 8 if n_hidden <= 512 else 16
     return -(-n_batch // min(size, max(4, -(-n_batch // 2))))
+
+
+@inlined
+def group_count(chunks, n_hidden, threads):
+    """Number of groups of chunks that go through time side by side, so that the weights are read once for a group.
+
+    Of two chunks where the weights are more than the caches of a core hold, as long as each thread has as many chunks
+    as the others; else each chunk is a group: small weights stay near, and chunks would drive out one another.
+    """
+    each = (chunks + threads - 1) // threads
+    return chunks if n_hidden <= 512 else min(chunks, threads * ((each + 1) // 2))
 
 
 @kernel
@@ -71,7 +82,7 @@ def finish_units(out, ws, network, update, I, O, q):
         update_units(network.params, update, out.grads, coefficients, now, lo, hi, I, H, R, O)
 
 
-prepare_all, all_chunks, finish_all = in_parallel(prepare_units), in_parallel(chunk), in_parallel(finish_units)
+prepare_all, all_groups, finish_all = in_parallel(prepare_units), in_parallel(group), in_parallel(finish_units)
 
 
 @entry(**BORROWED)
@@ -89,7 +100,8 @@ def step(out, ws, network, batch, draw, update):
     O, lanes, factor = ws.dw.shape[1] - H, 64 // params.itemsize, 1.0
     vectors, mode = (H + O + lanes - 1) // lanes, ieee()
     prepare_all(vectors, ws, network, draw.make, I, O)
-    all_chunks(ws.dw.shape[0], ws, out, network, batch, draw)
+    groups = group_count(ws.dw.shape[0], H, thread_count())
+    all_groups(groups, ws, out, network, batch, draw, groups)
     if out.states.size > 0:
         restore(mode)
         return 0.0

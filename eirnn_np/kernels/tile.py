@@ -129,27 +129,36 @@ def panel(vecs):
     return share(vecs, VECS)
 
 
+@inlined
+def set_part(parts, g, c0, a0, m):
+    """Part g of a product: m rows, from element c0 of c and a0 of a on."""
+    parts[g, 0], parts[g, 1], parts[g, 2] = c0, a0, m
+
+
 @kernel
-def product(c, c0, ldc, a, a0, lda, ska, b, b0, ldb, m, n, vecs):
-    """c (m, vecs) += a (m, n) b (n, vecs), addressed as in tile.
+def product(c, ldc, a, lda, ska, b, b0, ldb, parts, n, vecs):
+    """c (m, vecs) += a (m, n) b (n, vecs), addressed as in tile, for all of parts: c0, a0 and m of each.
 
     ldb = 0 says that b is packed: panel after panel, each (n, width). A panel is taken DEPTH rows at a time, so that
     all rows of c find it in the first-level cache; meanwhile the next block comes nearer, a line of each of its rows
     with each tile.
     """
-    lanes = 64 // c.itemsize
+    lanes, left = 64 // c.itemsize, np.int64(0)
     blocks = (n + DEPTH - 1) // DEPTH
     while vecs > 0:
         v = panel(vecs)
         ld = ldb if ldb else v * lanes
         for q in range(blocks):
-            k = q * n // blocks
-            part, ak, bk, i = (q + 1) * n // blocks - k, a0 + k * ska, b0 + k * ld, np.int64(0)
-            while i < m:
-                rows = share(m - i, ROWS)
-                ahead = part * ld + i // ROWS * lanes
-                tile(c, c0 + i * ldc, ldc, a, ak + i * lda, lda, ska, b, bk, ld, part, rows, v, ahead)
-                i += rows
-        c0 += v * lanes
+            k, line = q * n // blocks, np.int64(0)
+            depth, bk = (q + 1) * n // blocks - k, b0 + k * ld
+            following = depth * ld if q + 1 < blocks or ldb == 0 else v * lanes - k * ld
+            for g in range(parts.shape[0]):
+                c0, ak, m, i = parts[g, 0] + left, parts[g, 1] + k * ska, parts[g, 2], np.int64(0)
+                while i < m:
+                    rows = share(m - i, ROWS)
+                    tile(c, c0 + i * ldc, ldc, a, ak + i * lda, lda, ska, b, bk, ld, depth, rows, v, following + line)
+                    i += rows
+                    line += lanes
+        left += v * lanes
         b0 += v * lanes if ldb else v * lanes * n
         vecs -= v
