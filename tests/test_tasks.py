@@ -326,6 +326,21 @@ UNSOUND = [
     ("GoNogo-v0", {"dt": 20, "timing": {"decision": 0}}, "every label of its trials is 0"),
     ("ContextDecisionMaking-v0", {"dt": 20, "use_expl_context": True, "timing": {"stimulus": 0}}, "do not depend"),
     ("ContextDecisionMaking-v0", {"dt": 400}, "ContextDecisionMaking-v0 cannot be learnt at dt 400 ms: period"),
+    (
+        tasks.TUTORIAL_TASK,
+        {"dt": 20, "timing": {"stimuluss": 500}},
+        "^timing names 'stimuluss', which task Percep.* deci",
+    ),
+    (
+        "DelayComparison-v0",
+        {"dt": 20, "timing": {"delay": 0, "stimulus": 9}},
+        "^timing names 'stimulus', which.* stimulus1",
+    ),
+    (
+        "GoNogo-v0",
+        {"dt": 20, "timing": {"Stimulus": 500, "go": 3}},
+        "^timing names 'Stimulus', 'go', which task GoNogo-v0",
+    ),
 ]
 
 

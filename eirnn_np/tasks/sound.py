@@ -49,6 +49,7 @@ _passed: dict = {}
 def _check(task, env_kwargs):
     view = _Replay(task, env_kwargs) if supports(task, env_kwargs) is None else _Neurogym(task, env_kwargs)
     with quiet():
+        _check_periods(view, task, env_kwargs)
         reason = _vanished(view) or _one_label(view) or _unknowable(view)
     if reason:
         raise ValueError(f"task {name_of(task)} cannot be learnt at dt {view.dt:g} ms: {reason}")
@@ -59,7 +60,7 @@ class _Neurogym:
     """Trials of a neurogym environment."""
 
     def __init__(self, task, env_kwargs):
-        self._env = make_env(task, env_kwargs)
+        self._task, self._env_kwargs, self._env = task, env_kwargs, make_env(task, env_kwargs)
         self.dt, self.timing = float(self._env.dt), self._env.timing
 
     def trials(self):
@@ -72,6 +73,10 @@ class _Neurogym:
             total += len(env.gt)
             if total > MOST_STEPS:
                 return
+
+    def periods(self):
+        """The names of the periods that the task itself has."""
+        return make_env(self._task, {k: v for k, v in self._env_kwargs.items() if k != "timing"}).timing
 
     def plain(self, lengths):
         """From now on without noise, and with periods of these lengths (ms)."""
@@ -99,9 +104,31 @@ class _Replay:
         for k in range(n):
             yield {p: int(found.end_ind[p][k] - found.start_ind[p][k]) for p in found.start_ind}, {}, *found[k]
 
+    def periods(self):
+        return self.timing
+
     def plain(self, lengths):
         timing = {**(self._env_kwargs.get("timing") or {}), **lengths}
         self._env_kwargs = {**self._env_kwargs, "sigma": 0, "timing": timing}
+
+
+def _check_periods(view, task, env_kwargs):
+    """ValueError for the timing of a period that the task does not have: neurogym would take it without a word."""
+    given = set(dict(env_kwargs.get("timing") or {}))
+    if not given:
+        return
+    seen = {period for of_trial, *_ in view.trials() for period in of_trial}
+    if given <= seen:
+        return
+    try:
+        known = seen | set(view.periods())
+    except ValueError:  # it does not start with its own timing
+        return
+    if unknown := sorted(given - known):
+        raise ValueError(
+            f"timing names {', '.join(map(repr, unknown))}, which task {name_of(task)} does not have; its periods are "
+            f"{', '.join(sorted(known))}"
+        )
 
 
 def _vanished(view):
