@@ -36,6 +36,7 @@ from numba.core.imputils import impl_ret_new_ref
 from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic, register_jitable
+from numba.np.arrayobj import make_array, populate_array
 
 from . import cache, notices
 
@@ -312,6 +313,29 @@ class KernelCache(_Cache):
         """Always on, as a cache that does not fit is none."""
 
     disable = flush = enable
+
+
+@intrinsic
+def view(typingctx, a, start, shape):
+    """The array of `shape`, a tuple, that begins at element `start` of a; both in C order.
+
+    What slices and reshape would make of ws.rows[c, : T * n].reshape((T, n)), without their code for all other cases,
+    which is most of what a kernel with many views compiles. Checks nothing, and does not keep `a` alive.
+    """
+    kind = types.Array(a.dtype, len(shape), "C")
+    pair = types.UniTuple(types.int64, len(shape))
+
+    def codegen(context, builder, sig, values):
+        source, result = make_array(sig.args[0])(context, builder, values[0]), make_array(kind)(context, builder)
+        sizes = cgutils.unpack_tuple(builder, values[2])
+        itemsize = context.get_constant(types.int64, a.dtype.bitwidth // 8)
+        strides = [itemsize]
+        for size in sizes[:0:-1]:
+            strides.insert(0, builder.mul(strides[0], size))
+        populate_array(result, builder.gep(source.data, [values[1]]), sizes, strides, itemsize, meminfo=None)
+        return result._getvalue()
+
+    return kind(a, types.int64, pair), codegen
 
 
 # How a thread treats numbers next to 0 and how it rounds is a register of its own, which other code may have changed in

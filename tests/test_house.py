@@ -54,6 +54,7 @@ INSIDE = {
     "tasks": [
         "tutorial",
         "seeds",
+        "legacy",
         "engine",
         "installed",
         "catalogue",

@@ -11,7 +11,7 @@ import pytest
 from conftest import needs_neurogym
 
 from eirnn_np.tasks import catalogue, replay
-from eirnn_np.tasks.engine import _below, _double, normals
+from eirnn_np.tasks.legacy import ATTEMPTS, below, double, normals, temper
 from eirnn_np.tasks.replay import CompiledStream, compiled_trials, self_check, supports
 
 PDM, CONTEXT, DELAY, MULTI = catalogue.TASKS
@@ -96,23 +96,45 @@ def assert_same_trials(task, kwargs, seed, n):
 def test_legacy_generator_to_the_bit(seed):
     """All draws that tasks make, mixed, over many blocks of 624 words."""
     theirs = np.random.RandomState(seed)
-    key, pos, words, has, kept = replay._streams(replay.describe(PDM, {}), [0], seed)
+    key, pos, words, has, kept, work = replay._streams(replay.describe(PDM, {}), [0], seed)
     lengths = np.random.RandomState(7).randint(0, 60, 1500)
     for n in map(int, lengths):
-        assert [_below(key[0], words[0], pos, m) for m in (1, 2, 3, n + 1, 1000)] == [
+        assert [below(key[0], words[0], pos, m) for m in (1, 2, 3, n + 1, 1000)] == [
             theirs.randint(0, m) for m in (1, 2, 3, n + 1, 1000)
         ]
-        assert _double(key[0], words[0], pos) == theirs.random_sample()
+        assert double(key[0], words[0], pos) == theirs.random_sample()
         ours = np.empty(n)
-        normals(ours, key[0], words[0], pos, has, kept)
+        normals(ours, key[0], words[0], pos, has, kept, work)
         assert np.array_equal(ours, theirs.randn(n))
     big = np.empty(300_001)
-    normals(big, key[0], words[0], pos, has, kept)
+    normals(big, key[0], words[0], pos, has, kept, work)
     assert np.array_equal(big, theirs.randn(big.size))
     state = theirs.get_state(legacy=False)
     assert np.array_equal(key[0], state["state"]["key"])
     assert pos[0] == state["state"]["pos"]
     assert (has[0], kept[0]) == (state["has_gauss"], state["gauss"])
+
+
+@pytest.mark.parametrize("left", range(10))
+def test_normals_at_the_end_of_a_block(left):
+    """So many words of a block of 624 are left, a value is kept or not, and what is asked for is odd or nothing."""
+    theirs = np.random.RandomState(left)
+    for n in (0, 1, 2, 3, 6, 39, 250, 1001):
+        for has_gauss in (0, 1):
+            state = theirs.get_state(legacy=False)
+            state["state"]["pos"] = 624 - left
+            theirs.set_state({**state, "has_gauss": has_gauss, "gauss": 0.25 * has_gauss})
+            state = theirs.get_state(legacy=False)
+            key, pos = state["state"]["key"].astype(np.uint32), np.array([624 - left])
+            has, kept = np.array([state["has_gauss"]]), np.array([state["gauss"]])
+            words, work = np.empty(624, np.uint32), np.full((3, ATTEMPTS + 1), np.nan)
+            temper(words, key)
+            ours = np.empty(n)
+            normals(ours, key, words, pos, has, kept, work)
+            assert np.array_equal(ours, theirs.randn(n))
+            state = theirs.get_state(legacy=False)
+            assert np.array_equal(key, state["state"]["key"])
+            assert (pos[0], has[0], kept[0]) == (state["state"]["pos"], state["has_gauss"], state["gauss"])
 
 
 # ---- batches ----------------------------------------
@@ -156,7 +178,7 @@ def test_window_and_cache_arithmetic(batch_size, seq_len, seed, n):
 def test_batches_of_every_task(task, kwargs):
     """Enough for two refills: the generators go on where they stand, also TruncExp's own in ContextDecisionMaking."""
     stream = CompiledStream(task, kwargs, 8, 100, 3)
-    n = 2 * (len(stream._inputs) // 100) + 3
+    n = 2 * stream._windows + 3
     expected = neurogym_batches(task, kwargs, 8, 100, 3, n)
     assert (stream.n_in, expected[0][0].shape) == (expected[0][0].shape[2], (100, 8, stream.n_in))
     assert_same_batches(stream, expected)

@@ -2,12 +2,7 @@
 
 from collections import namedtuple
 
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
-
-from ..jit import inlined
+from ..jit import inlined, view
 
 SONG, BRAINPY = range(2)  # dynamics
 RELU, SOFTPLUS, TANH, RETANH, SIGMOID = range(5)  # activations
@@ -69,29 +64,6 @@ Workspace = namedtuple(
     "Workspace",
     "wf wb vecs rows x z errs dr words normals soft loss dw dx0 parts fine squares flow right domega norms",
 )
-
-
-@intrinsic
-def view(typingctx, a, start, shape):
-    """The array of `shape`, a tuple, that begins at element `start` of a; both in C order.
-
-    What slices and reshape would make of ws.rows[c, : T * n].reshape((T, n)), without their code for all other cases,
-    which is most of what a kernel with many views compiles. Checks nothing, and does not keep `a` alive.
-    """
-    kind = types.Array(a.dtype, len(shape), "C")
-    pair = types.UniTuple(types.int64, len(shape))
-
-    def codegen(context, builder, sig, values):
-        source, result = make_array(sig.args[0])(context, builder, values[0]), make_array(kind)(context, builder)
-        sizes = cgutils.unpack_tuple(builder, values[2])
-        itemsize = context.get_constant(types.int64, a.dtype.bitwidth // 8)
-        strides = [itemsize]
-        for size in sizes[:0:-1]:
-            strides.insert(0, builder.mul(strides[0], size))
-        populate_array(result, builder.gep(source.data, [values[1]]), sizes, strides, itemsize, meminfo=None)
-        return result._getvalue()
-
-    return kind(a, types.int64, pair), codegen
 
 
 @inlined

@@ -5,9 +5,9 @@ The arrays of a chunk are rows of the workspace, flat; every row of units in the
 
 import numpy as np
 
-from ..jit import inlined, kernel, wide
+from ..jit import inlined, kernel, view, wide
 from .activations import activate, slopes
-from .arrays import BRAINPY, PART, RELU, view
+from .arrays import BRAINPY, PART, RELU
 from .losses import cross_entropy, squared_error
 from .normals import normal_rows
 from .tile import panel, product, set_part

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from ..jit import BORROWED, entry, in_parallel, inlined, kernel, wide
-from .arrays import view
+from ..jit import BORROWED, entry, in_parallel, inlined, kernel, view, wide
 
 LOW = np.uint64(0xFFFFFFFF)
 

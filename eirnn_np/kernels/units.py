@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..jit import inlined, kernel
-from .arrays import ABS, BRAINPY, FREE, RECTIFY, place, split, view
+from ..jit import inlined, kernel, view
+from .arrays import ABS, BRAINPY, FREE, RECTIFY, place, split
 from .tile import panel
 
 

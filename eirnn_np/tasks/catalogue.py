@@ -146,6 +146,9 @@ def _task(kwargs, defaults, sizes, n_in, n_out, still, terms, noise, info, table
     menus = [menu for _, _, menu in clocks]
     level = np.zeros((len(periods), n_in), np.float32)
     level[[periods.index(p) for p in still], 0] = 1
+    plain = np.ones(level.shape, bool)
+    for p, channel, width in noise:
+        plain[periods.index(p), channel : channel + width] = False
     engine = (
         float(dt),
         float(kwargs["sigma"] / np.sqrt(dt)),
@@ -160,6 +163,7 @@ def _task(kwargs, defaults, sizes, n_in, n_out, still, terms, noise, info, table
         np.array(strides, np.int64),
         np.concatenate([*tables, np.asarray(table_end, np.float64)]),
         np.array([*blend, n_table]),
+        plain,
         np.array([(periods.index(p), channel, width) for p, channel, width in noise], np.int64),
     )
     shown = {name: timing[name] for name in periods}

@@ -12,26 +12,38 @@ import numpy as np
 from ..checks import check_integer
 from ..timestep import drawn_at
 from .catalogue import Task, describe, supports
-from .engine import normals, run
+from .engine import Trial, run
 from .installed import INSTALL, load, quiet, release, trouble
+from .legacy import ATTEMPTS, normals
 from .seeds import check_task_seed, random_state, seed_env
 
 __all__ = ["CompiledStream", "Trials", "compiled_trials", "self_check", "supports"]
 
 
 def _streams(task, columns, seed):
-    """(key, pos, words, has, kept) of each column; once more for periods with a generator of their own."""
+    """(key, pos, words, has, kept, work) of each column; once more for periods with a generator of their own."""
     states = [random_state(seed, b).get_state(legacy=False) for b in columns] * (1 + task.own)
     key = np.array([state["state"]["key"] for state in states], np.uint32)
     pos = np.array([state["state"]["pos"] for state in states], np.int64)  # 624: words, empty, is not read before
-    return key, pos, np.empty_like(key), np.zeros(len(key), np.int64), np.zeros(len(key))
+    return key, pos, np.empty_like(key), np.zeros(len(key), np.int64), np.zeros(len(key)), np.empty((3, ATTEMPTS + 1))
+
+
+def _no_trial(task, n):
+    """None under way in any of n columns."""
+    n_draw, n_period = len(task.engine[2]), len(task.periods)
+    level = np.empty((n, n_period, task.n_in), np.float32)
+    return Trial(np.empty((n, n_draw)), np.zeros((n, n_period + 1), np.int64), level, np.zeros(n, np.int64))
+
+
+AHEAD = 8  # windows that are drawn by one call
+_NO_RECORD = np.empty((0, 0)), np.empty((0, 0), np.int64)
 
 
 class CompiledStream:
     """The batches of `neurogym.Dataset` after `seed(seed)` and `_cache()`, bit for bit.
 
     As there, they are successive windows of a cache of L steps, of which the last is never given out: at the end of the
-    cache every column starts on a new trial. An iterator without end; each batch is a pair of new arrays.
+    cache every column starts on a new trial. An iterator without end; nothing else is written to the arrays of a batch.
 
     Parameters
     ----------
@@ -57,31 +69,44 @@ class CompiledStream:
         self.n_in, self.n_out, self.dt = self._task.n_in, self._task.n_out, self._task.engine[0]
         self.batch_size, self.seq_len = check_integer("batch_size", batch_size, 1), check_integer("seq_len", seq_len, 1)
         cache_len = 1e5 / (self.n_in + 1.0) / self.batch_size  # as Dataset has it, rounding included
-        cache_len = int((1 + cache_len // self.seq_len) * self.seq_len)
-        self._inputs = np.empty((cache_len, self.batch_size, self.n_in), np.float32)
-        self._labels = np.empty((cache_len, self.batch_size), np.int64)
+        self._windows = int(1 + cache_len // self.seq_len)
         self._rng = _streams(self._task, range(self.batch_size), check_task_seed(seed, self.batch_size))
-        self._fill()
+        self._trial, self._z = _no_trial(self._task, self.batch_size), np.empty((self.batch_size, 0))
+        self._left, self._next, self._end = self._windows, 0, 0
+        if self._windows == 1:  # Dataset begins with its second cache
+            self._draw(1)
 
-    def _fill(self):
-        """The next cache."""
-        run(self._inputs, self._labels, 0, np.empty((0, 0)), np.empty((0, 0), np.int64), self._rng, self._task.engine)
-        self._start = 0
+    def _draw(self, n):
+        """The next n windows."""
+        shape = n * self.seq_len, self.batch_size
+        self._inputs, self._labels = np.zeros((*shape, self.n_in), np.float32), np.zeros(shape, np.int64)
+        self._z, _ = run(self._inputs, self._labels, 0, *_NO_RECORD, self._z, self._trial, self._rng, self._task.engine)
+        self._left -= n
+
+    def _draw_on(self):
+        """The next windows of this cache, or the first of the next one."""
+        if not self._left:
+            self._trial.at[:] = self._trial.edge[:, -1]
+            self._left = self._windows
+        self._draw(min(self._left, AHEAD))
+        drawn_at(self.dt, self._inputs)
+        last = self._windows > 1 and not self._left  # is not given out
+        self._next, self._end = 0, len(self._labels) - self.seq_len * last
 
     def __iter__(self):
         return self
 
     def __next__(self):
         self.skip(1)
-        window = slice(self._start - self.seq_len, self._start)
-        return drawn_at(self.dt, self._inputs[window].copy()), self._labels[window].copy()
+        window = slice(self._next - self.seq_len, self._next)
+        return self._inputs[window], self._labels[window]
 
     def skip(self, n):
         """Pass over n batches."""
         for _ in range(n):
-            if self._start + self.seq_len >= len(self._inputs):
-                self._fill()
-            self._start += self.seq_len
+            while self._next == self._end:
+                self._draw_on()
+            self._next += self.seq_len
 
 
 @dataclass
@@ -125,10 +150,10 @@ def compiled_trials(task, env_kwargs, n_trials, seed, column=0):
     n_steps = capacity = n_trials * 64
     while n_steps >= capacity:  # once more at the right size if the guess was too small
         capacity = n_steps + 1
-        inputs, labels = np.empty((capacity, 1, task.n_in), np.float32), np.empty((capacity, 1), np.int64)
-        n_steps = run(
-            inputs, labels, n_trials, draws, bounds, _streams(task, [column], check_task_seed(seed, 1)), task.engine
-        )
+        inputs, labels = np.zeros((capacity, 1, task.n_in), np.float32), np.zeros((capacity, 1), np.int64)
+        rng = _streams(task, [column], check_task_seed(seed, 1))
+        z, trial = np.empty((1, 0)), _no_trial(task, 1)
+        _, n_steps = run(inputs, labels, n_trials, draws, bounds, z, trial, rng, task.engine)
     info = {
         name: draws @ strides if values is None else values[(draws @ strides).astype(np.int64)]
         for name, (values, strides) in task.info.items()
@@ -154,9 +179,9 @@ def self_check(task, env_kwargs, batch_size, seed, n_trials=3):
     str or None
         None if inputs, labels and trial dictionaries are equal to the bit, otherwise what differs first.
     """
-    key, pos, words, has, kept = _streams(Task(0, 0, [], {}, 0, ()), [0], seed)
+    key, pos, words, has, kept, work = _streams(Task(0, 0, [], {}, 0, ()), [0], seed)
     ours = np.empty(5001)
-    normals(ours, key[0], words[0], pos, has, kept)
+    normals(ours, key[0], words[0], pos, has, kept, work)
     # Not so with a fused multiply-add, or another libm's log.
     if not np.array_equal(ours, random_state(seed, 0).randn(ours.size)):
         return f"normals of seed {seed} differ from those of NumPy {np.__version__} on this machine"
