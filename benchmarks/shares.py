@@ -4,7 +4,8 @@
 
 The parts are the very functions of eirnn_np/kernels, called on the workspace of a trainer after a step. A part that
 runs alone finds its arrays in the caches, so the shares of the parts are lower bounds; what they leave of the whole is
-in the last row.
+in the last row but one. Products are given as a share of the FMA peak of one core, too. Above the table is what the
+micro-kernel reaches on a block that stays in the first-level cache: the rest is starts and ends of tiles, and memory.
 """
 
 import argparse
@@ -15,9 +16,12 @@ import numpy as np
 
 import eirnn_np as ei
 from eirnn_np import kernels as k
+from eirnn_np.compiled import aligned_zeros
 from eirnn_np.jit import entry
+from eirnn_np.kernels.tile import DEPTH, ROWS, VECS
 
 LANES = 16  # of float32 in 64 bytes
+BLOCK = 2 * ROWS, DEPTH, VECS * LANES  # m, n and columns of a product in the first-level cache
 
 
 @entry
@@ -29,38 +33,50 @@ def noise(ws, m, T, H, n):
 
 
 @entry
-def forward_product(ws, m, T, H, I, O, n):
-    stride = ws.dw.shape[2]
-    x, rows = ws.x[0], ws.rows[0]
-    vecs = (H + O + LANES - 1) // LANES
+def block(c, a, b, parts, depth, columns, n):
     for _ in range(n):
-        x[:] = 0
-        for s in range(T + 1):
-            k.product(x, 0, stride, rows, s * m * stride, stride, 1, ws.wf, 0, 0, m, H + I + 1, vecs)
+        k.product(c, columns, a, depth, 1, b, 0, 0, parts, depth, columns // LANES)
 
 
 @entry
-def backward_product(ws, m, T, H, O, n):
-    stride, block = ws.dw.shape[2], ws.errs.shape[1] // ws.x.shape[1]
-    dr, errs = ws.dr[0], ws.errs[0]
-    vecs = (H + LANES - 1) // LANES
+def forward_product(ws, side, m, T, H, I, O, n):
+    """Of the first `side` chunks."""
+    stride, row, vecs = ws.dw.shape[2], ws.x.shape[1], (H + O + LANES - 1) // LANES
+    x, rows, parts = ws.x.reshape(ws.x.size), ws.rows.reshape(ws.rows.size), ws.parts[:side]
+    parts[:, 2] = m
+    for _ in range(n):
+        x[:] = 0
+        for s in range(T + 1):
+            for c in range(side):
+                parts[c, 0], parts[c, 1] = c * row, c * ws.rows.shape[1] + s * m * stride
+            k.product(x, stride, rows, stride, 1, ws.wf, 0, 0, parts, H + I + 1, vecs)
+
+
+@entry
+def backward_product(ws, side, m, T, H, O, n):
+    stride, row, vecs = ws.dw.shape[2], ws.x.shape[1], (H + LANES - 1) // LANES
+    dr, errs, parts = ws.dr.reshape(ws.dr.size), ws.errs.reshape(ws.errs.size), ws.parts[:side]
+    block = ws.errs.shape[1] // row
+    parts[:, 2] = m
     for _ in range(n):
         dr[:] = 0
         for s in range(T + 1):
-            row = (s % block) * m * stride
-            k.product(dr, 0, stride, errs, row, stride, 1, ws.wb, 0, 0, m, H + O, vecs)
+            for c in range(side):
+                parts[c, 0], parts[c, 1] = c * row, c * ws.errs.shape[1] + (s % block) * m * stride
+            k.product(dr, stride, errs, stride, 1, ws.wb, 0, 0, parts, H + O, vecs)
 
 
 @entry
 def weight_product(ws, m, T, H, I, O, n):
     stride, block = ws.dw.shape[2], ws.errs.shape[1] // ws.x.shape[1]
-    dw, rows, errs = ws.dw[0].reshape(ws.dw[0].size), ws.rows[0], ws.errs[0]
+    dw, rows, errs, part = ws.dw[0].reshape(ws.dw[0].size), ws.rows[0], ws.errs[0], ws.parts[:1]
     vecs = (H + I + LANES) // LANES
+    part[0, 0], part[0, 1], part[0, 2] = 0, 0, H + O
     for _ in range(n):
         dw[:] = 0
         for s in range(0, T + 1, block):
             length = min(block, T + 1 - s) * m
-            k.product(dw, 0, stride, errs, 0, 1, stride, rows, s * m * stride, stride, H + O, length, vecs)
+            k.product(dw, stride, errs, 1, stride, rows, s * m * stride, stride, part, length, vecs)
 
 
 @entry
@@ -94,14 +110,15 @@ def parts(trainer, batch):
     ws, weights = trainer._room(batch[0].shape)
     (T, B, I), H, O = batch[0].shape, config.n_hidden, config.n_out
     chunks = len(ws.dw)
+    side = 2 if H > 512 and chunks % 2 == 0 else 1  # as kernels/steps.py has it on one thread
     m, network = -(-B // chunks), model.network(trainer.params)
     out = model.outputs(trainer.grads, model._no_update)
     update = trainer.optimiser.next_update(trainer.params)._replace(
         done=np.array([999.0, 0.0, 0.0]), lr=0.0
     )  # the weights stay
     return {
-        "forward product": (lambda n: forward_product(ws, m, T, H, I, O, n), chunks),
-        "backward product": (lambda n: backward_product(ws, m, T, H, O, n), chunks),
+        "forward product": (lambda n: forward_product(ws, side, m, T, H, I, O, n), chunks // side),
+        "backward product": (lambda n: backward_product(ws, side, m, T, H, O, n), chunks // side),
         "weight gradient product": (lambda n: weight_product(ws, m, T, H, I, O, n), chunks),
         "noise": (lambda n: noise(ws, m, T, H, n), chunks),
         "softmax and loss": (lambda n: loss(ws, m, T, O, batch[1], weights, n), chunks),
@@ -112,8 +129,27 @@ def parts(trainer, batch):
     }  # fmt: skip
 
 
-def measure(size, repeats):
-    """{"seconds" of a step, "parts": {name: seconds a step}}: medians over rounds in which all take turns."""
+def block_rate():
+    """A function that measures the FLOP/s of the micro-kernel on a block that stays in the first-level cache."""
+    rows, depth, columns = BLOCK
+    c, a, b = (aligned_zeros((size,), np.float32) for size in (rows * columns, rows * depth, depth * columns))
+    part, n = np.zeros((1, k.PART), np.int64), 2000
+    part[0, 2] = rows
+
+    def rate():
+        start = time.perf_counter()
+        block(c, a, b, part, depth, columns, n)
+        return 2 * rows * depth * columns * n / (time.perf_counter() - start)
+
+    rate()
+    return rate
+
+
+def measure(size, repeats, peak):
+    """Medians over rounds in which all take turns; `peak` is a function that measures one core's FMA rate.
+
+    {"seconds" of a step, "parts": {name: seconds a step}, "flop" of one product, "peak" and "block": FLOP/s}
+    """
     config = common.make_config(size)
     batch = common.make_batches(size, 1)[0]
     trainer = ei.Trainer(config, ei.init_params(config), threads=1)
@@ -125,10 +161,12 @@ def measure(size, repeats):
 
     contestants = {"whole step": (whole, 1), **parts(trainer, batch)}
     loops = min(200, max(1, int(0.004 / (size.flop / 1e11))))
-    samples = {name: [] for name in contestants}
+    samples, peaks, blocks, block_of = {name: [] for name in contestants}, [], [], block_rate()
     for function, _ in contestants.values():
         function(1)
     for _ in range(repeats):
+        peaks.append(peak(1))
+        blocks.append(block_of())
         for name, (function, times) in contestants.items():
             start = time.perf_counter()
             function(loops)
@@ -136,21 +174,36 @@ def measure(size, repeats):
     median = {name: float(np.median(values)) for name, values in samples.items()}
     total = median.pop("whole step")
     median["the rest: leak, ReLU, masks, copies, the call"] = total - sum(median.values())
-    return {"size": str(size), "seconds": total, "parts": median}
+    rates = {"flop": size.flop / 3, "peak": max(peaks), "block": float(np.median(blocks))}
+    return {"size": str(size), "seconds": total, "parts": median, "n": repeats, **rates}
 
 
 def markdown(result):
     """The machine, and a table with two columns for each size."""
     machine, sizes = result["machine"], result["sizes"]
-    lines = [f"One thread; {machine['cpu']}, {common.vectors_text(machine['vectors'])}; {machine['date']}.", ""]
-    lines.append("| part | " + " | ".join(f"{name}, us | share" for name in sizes) + " |")
-    lines.append("|---|" + "---:|---:|" * len(sizes))
-    for part in next(iter(sizes.values()))["parts"]:
-        each = [(found["parts"][part], found["seconds"]) for found in sizes.values()]
-        lines.append(
-            f"| {part} | " + " | ".join(f"{1e6 * t:.1f} | {100 * t / total:.0f} %" for t, total in each) + " |"
-        )
-    lines.append("| a step on one thread | " + " | ".join(f"{1e6 * f['seconds']:.0f} |" for f in sizes.values()) + " |")
+    rounds = next(iter(sizes.values()))["n"]
+    lines = [
+        f"One thread; medians of {rounds} rounds; {machine['cpu']}, {common.vectors_text(machine['vectors'])}; "
+        f"{machine['date']}; FMA peak of a core "
+        f"{max(found['peak'] for found in sizes.values()) / 1e9:.0f} GFLOP/s; the micro-kernel on a block in the "
+        f"first-level cache: {max(100 * found['block'] / found['peak'] for found in sizes.values()):.0f} % of it.",
+        "",
+        "| part | " + " | ".join(f"{name}, us | share | of the peak" for name in sizes) + " |",
+        "|---|" + "---:|---:|---:|" * len(sizes),
+    ]
+
+    def row(name, seconds, product, part):
+        cells = []
+        for found in sizes.values():
+            t = seconds(found)
+            share = f"{100 * t / found['seconds']:.0f} %" if part else ""
+            of_peak = f"{100 * found['flop'] * product / t / found['peak']:.0f} %" if product else ""
+            cells.append(f"{1e6 * t:.1f} | {share} | {of_peak}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+
+    for name in next(iter(sizes.values()))["parts"]:
+        row(name, lambda found: found["parts"][name], name.endswith("product"), True)  # noqa: B023
+    row("a step on one thread", lambda found: found["seconds"], 3, False)
     return "\n".join(lines) + "\n"
 
 
@@ -162,7 +215,8 @@ def main(argv=None):
     parser.add_argument("--markdown", metavar="FILE", help="put the table between the marks <!-- shares --> of a file")
     arguments = parser.parse_args(argv)
     sizes = common.SIZES | {"toy": common.TOY}
-    found = {name: measure(sizes[name], arguments.repeats) for name in arguments.size}
+    peak = common.fma_peak()
+    found = {name: measure(sizes[name], arguments.repeats, peak) for name in arguments.size}
     result = {"machine": common.machine(), "sizes": found}
     print(markdown(result), end="")
     if arguments.json:

@@ -198,6 +198,7 @@ def test_the_small_scripts_run(tmp_path, run):
     (toy,) = shares["sizes"].values()
     assert sum(toy["parts"].values()) == pytest.approx(toy["seconds"])
     assert len(toy["parts"]) == 8
+    assert 0 < 3 * toy["flop"] < toy["seconds"] * toy["peak"]
 
 
 def test_sweeps_at_toy_size(tmp_path, run):
