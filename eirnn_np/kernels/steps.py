@@ -19,8 +19,8 @@ from .units import gather_omega, gather_units, pack_units, penalty_units, pull_u
 def chunk_count(n_batch, n_hidden):
     """Number of chunks: a function of the problem alone, so that results do not depend on the machine.
 
-    Chunks of 8 trials, two tiles high, so that many cores find work; of 16 where H is so large that the memory traffic
-    of each chunk's weight gradient counts. A small batch makes two chunks as long as each fills a tile of 4.
+    Chunks of 8 trials, one or two tiles high, so that many cores find work; of 16 where H is so large that the memory
+    traffic of each chunk's weight gradient counts. A small batch makes two chunks as long as each fills a tile of 4.
     """
     size = 8 if n_hidden <= 512 else 16
     return -(-n_batch // min(size, max(4, -(-n_batch // 2))))

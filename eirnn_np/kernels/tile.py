@@ -13,7 +13,7 @@ from ..jit import inlined, kernel
 # registers hold beside a row of b and an element of a. A tile that spills does a third of the work; one with fewer than
 # 8 sums in flight waits for the latency of the FMA.
 TILES = {
-    "zmm": (6, 4),  # AVX-512: 32 registers of 64 bytes; 24 sums, 4 of b
+    "zmm": (8, 3),  # AVX-512: 32 registers of 64 bytes; 24 sums, 3 of b; all trials of a chunk of 8 in one tile
     "ymm": (6, 1),  # AVX2: 16 of 32; 12 sums, 2 of b
     "xmm": (2, 1),  # SSE: 16 of 16; 8 sums, 4 of b
     "": (4, 1),  # NEON and others: 32 of 16; 16 sums, 4 of b
