@@ -13,13 +13,15 @@ import numpy as np
 from . import tasks
 from .checks import check_array, check_bool, check_choice, check_integer
 from .config import ModelConfig
-from .model import check_current, forward, input_noise, recurrent_noise
+from .model import check_current, forward, noise_of_trials
 from .params import Params, check_params
 
 STARTS = ("rest", "stream")
 KINDS = ("rates", "states", "outputs")
 MOST_TRIALS = 2**32 - 1  # the index of a trial is a word of its noise's counter
 MOST_NUMBERS = 2**22  # states that one forward pass holds: bounds the memory
+MANY_NUMBERS = 2**18  # more of them fall out of the caches: that is worth it for no more columns than ENOUGH
+ENOUGH = 8
 MOST_KEPT = 2**27  # numbers that are kept of all trials together: 512 MB in float32
 COLUMN = 20  # consecutive trials that pass their state on
 NO_ACTION = -1
@@ -235,37 +237,32 @@ def respond(
         lengths = [sum(len(trials[i].labels) for i in column) for column in batch]
         shape = max(lengths), len(batch)
         inputs = np.zeros((*shape, config.n_in), np.float32)  # 0 behind a column's end: nobody reads there
-        added = np.zeros((*shape, config.n_hidden), params.dtype)
-        to_inputs = np.zeros(inputs.shape, params.dtype) if noise and config.sigma_in else None
-        injected = None if current is None else np.zeros(added.shape, params.dtype)
+        injected = None if current is None else np.zeros((*shape, config.n_hidden), params.dtype)
+        spans = []
         for b, column in enumerate(batch):
             at = 0
             for i in column:
                 T = len(trials[i].labels)
                 inputs[at : at + T, b] = trials[i].inputs
                 # The trial's own number is the step: its noise is the same whatever it runs beside.
-                if noise:
-                    added[at : at + T, b] = recurrent_noise(config, key, i, T, 1, params.dtype)[:, 0]
-                if to_inputs is not None:
-                    to_inputs[at : at + T, b] = input_noise(config, key, i, T, 1, params.dtype)[:, 0]
+                spans.append((i, b, at, T))
                 if injected is not None:
                     given = current(trials[i]) if callable(current) else current
                     injected[at : at + T, b] = check_current(given, (T, 1, config.n_hidden), params.dtype).reshape(
                         -1, config.n_hidden
                     )
                 at += T
+        added, to_inputs = None, None
+        if noise:
+            added, to_inputs = noise_of_trials(config, key, np.array(spans), shape, params.dtype)
         run = forward(config, params, inputs, added, input_noise=to_inputs, current=injected)
         run.rates[..., silent] = 0
         chosen = _actions(run.outputs)
-        for b, column in enumerate(batch):
-            at = 0
-            for place, i in enumerate(column):
-                T = len(trials[i].labels)
-                if place or start == "rest":  # the first of a column of a stream is its warm-up
-                    actions[i] = chosen[at : at + T, b].copy()
-                    for kind in keep if i < kept else ():
-                        found[kind][i] = getattr(run, kind)[at : at + T, b].copy()
-                at += T
+        for i, b, at, T in spans:
+            if at or start == "rest":  # the first of a column of a stream is its warm-up
+                actions[i] = chosen[at : at + T, b].copy()
+                for kind in keep if i < kept else ():
+                    found[kind][i] = getattr(run, kind)[at : at + T, b].copy()
     choices = np.array([each[-1] for each in actions], np.int64)
     targets = np.array([trial.labels[-1] for trial in trials])
     states, outputs = (found[kind] if kind in keep else None for kind in ("states", "outputs"))
@@ -295,7 +292,8 @@ def _batches(columns, trials, n_hidden):
     longest = 0
     for column in columns:
         length = sum(len(trials[i].labels) for i in column)
-        if batch and max(longest, length) * (len(batch) + 1) * n_hidden > MOST_NUMBERS:
+        size = max(longest, length) * (len(batch) + 1) * n_hidden
+        if batch and size > (MOST_NUMBERS if len(batch) < ENOUGH else MANY_NUMBERS):
             yield batch
             batch, longest = [], 0
         batch.append(column)
@@ -305,6 +303,7 @@ def _batches(columns, trials, n_hidden):
 
 def _actions(outputs):
     """The argmax of outputs (..., O), -1 where the largest is not one finite number; int32."""
-    top = outputs.max(axis=-1, keepdims=True)  # NaN where there is one
-    clear = np.isfinite(outputs).all(axis=-1) & ((outputs == top).sum(axis=-1) == 1)
-    return np.where(clear, outputs.argmax(axis=-1), NO_ACTION).astype(np.int32)
+    outputs = np.ascontiguousarray(np.moveaxis(outputs, -1, 0))  # NumPy is slow along a short last axis
+    top = outputs.max(axis=0)  # NaN where there is one
+    clear = np.isfinite(outputs).all(axis=0) & ((outputs == top).sum(axis=0) == 1)
+    return np.where(clear, outputs.argmax(axis=0), NO_ACTION).astype(np.int32)

@@ -175,15 +175,40 @@ def input_noise(
 
 def _scaled_noise(seed, stream, step, n_time, n_batch, scale, dtype, shared):
     """scale (n,) times normals of a stream, (T, B, n); shared by the trials or not."""
-    low, high = seed_key(seed, stream)
     for name, value, least in (("step", step, 0), ("n_time", n_time, 1), ("n_batch", n_batch, 1)):
         check_integer(name, value, least, 2**32 - 1)
     out = np.empty((int(n_time), int(n_batch), scale.size), check_dtype(dtype))
-    words = np.empty((len(out), 1, -(-scale.size // 64) * 64), np.uint32)
-    work = np.empty((len(words), words.shape[2]), out.dtype)
     with threads.launch():
-        kernels.noise_fill(out, work, words, scale.astype(out.dtype), np.uint64(high << 32 | low), int(step), shared)
+        kernels.noise_fill(out, *_noise_work(len(out), scale, dtype), _key(seed, stream), int(step), shared)
     return out
+
+
+def _noise_work(n, scale, dtype):
+    """Work arrays of the kernels of noise, for n items at a time, and the scale."""
+    width = -(-scale.size // 64) * 64
+    return np.empty((n, width), dtype), np.empty((n, 1, width), np.uint32), scale.astype(dtype)
+
+
+def _key(seed, stream):
+    low, high = seed_key(seed, stream)
+    return np.uint64(high << 32 | low)
+
+
+def noise_of_trials(config, seed, spans, shape, dtype):
+    """(recurrent noise (T, B, H), input noise (T, B, I) or None) of trials behind and beside each other, else 0.
+
+    For each (step, b, first, n_time) of spans (K, 4), column b has from `first` on what `recurrent_noise` and
+    `input_noise` give for (seed, step, n_time) and one trial.
+    """
+    found: list = []
+    for stream, scale in ((0, config.noise_scale), (INPUT_STREAM, np.full(config.n_in, config.input_noise_scale))):
+        if stream and not config.sigma_in:
+            return found[0], None
+        found.append(np.zeros((*shape, scale.size), dtype))
+        with threads.launch():
+            work = _noise_work(len(spans), scale, dtype)
+            kernels.noise_of_trials(found[-1], *work, _key(seed, stream), spans)
+    return tuple(found)
 
 
 def omega(

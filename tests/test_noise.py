@@ -7,6 +7,7 @@ from scipy import stats
 
 import eirnn_np as ei
 from eirnn_np import noise
+from eirnn_np.model import noise_of_trials
 
 # Random123's published known-answer vectors for philox4x32-10 (kat_vectors): counter, key, words.
 KNOWN_ANSWERS = [
@@ -61,6 +62,23 @@ def test_scale_and_dtype():
     np.testing.assert_allclose(single, double, rtol=1e-6)  # one stream for both
     np.testing.assert_allclose(double, noise.normals(0, 0, 4, 3, 50) * np.sqrt(0.4) * 0.15, rtol=1e-12)
     assert (ei.recurrent_noise(ei.ModelConfig(sigma_rec=0.0), 0, 0, 4, 3) == 0).all()
+
+
+@pytest.mark.parametrize(("n_hidden", "dtype"), [(7, "float64"), (65, "float32")])
+def test_noise_of_trials_is_that_of_each_alone(n_hidden, dtype):
+    config = unit_config(n_hidden, n_in=5, sigma_in=0.2, dynamics="brainpy")
+    spans = np.array([(3, 0, 0, 4), (9, 0, 4, 1), (2**31, 2, 1, 3), (3, 3, 0, 5)])  # column 1 has none
+    found = noise_of_trials(config, 2**40 + 1, spans, (5, 4), dtype)
+    for kind, made in zip((ei.recurrent_noise, ei.input_noise), found):
+        left = made.copy()
+        for step, b, first, n_time in spans:
+            np.testing.assert_array_equal(
+                made[first : first + n_time, b], kind(config, 2**40 + 1, step, n_time, 1, dtype)[:, 0]
+            )
+            left[first : first + n_time, b] = 0
+        assert made.dtype == dtype
+        assert (left == 0).all()
+    assert noise_of_trials(unit_config(n_hidden), 0, spans, (5, 4), dtype)[1] is None
 
 
 @pytest.fixture(scope="module")

@@ -46,17 +46,16 @@ def performance(evaluation: Evaluation) -> dict:
     silent = (evaluation.targets != 0) & (evaluation.choices <= 0)
     result["no_choice"] = float(silent.mean())
     if evaluation.actions is not None:
-        right = [
-            (actions == trial.labels)[decision(trial)] for trial, actions in zip(evaluation.trials, evaluation.actions)
-        ]
+        due = [(decision(trial), trial.labels) for trial in evaluation.trials]
+        right = [actions[steps] == labels[steps] for (steps, labels), actions in zip(due, evaluation.actions)]
         k = sum(bool(steps.all()) for steps in right)
-        single = [labels[0] for labels in (t.labels[decision(t)] for t in evaluation.trials) if np.ptp(labels) == 0]
+        single = [labels[-1] for steps, labels in due if (labels[steps] == labels[-1]).all()]
         most = max(np.unique(single, return_counts=True)[1], default=0)
         result["steps_right"] = {
             "share": k / len(right), "interval_95": list(wilson_interval(k, len(right))),
             "constant": float(most / len(right)),
         }  # fmt: skip
-        result["step_accuracy"] = float(np.mean([steps.mean() for steps in right]))
+        result["step_accuracy"] = float(np.mean([np.count_nonzero(steps) / len(steps) for steps in right]))
     result["timing"] = timing_error(evaluation)
     coherence = info(evaluation, "coh")
     if coherence is not None:
@@ -69,7 +68,7 @@ def decision(trial) -> slice:
 
     Where all labels are 0 (the right thing is to do nothing): the trial's last period.
     """
-    acts = np.flatnonzero(trial.labels)
+    (acts,) = trial.labels.nonzero()
     if len(acts):
         return slice(int(acts[0]), None)
     T = len(trial.labels)
@@ -84,12 +83,12 @@ def timing_error(evaluation: Evaluation) -> dict | None:
     times. The error is the time of the network's first action that is not 0 minus the time of that label, in ms: mean
     and standard deviation over the trials in which it acts, and the share of those in which it never does.
     """
+    dt = evaluation.trials[0].dt
+    if len(set(evaluation.targets.tolist())) > 1 or evaluation.actions is None or dt is None:
+        return None
     onsets = [np.flatnonzero(trial.labels) for trial in evaluation.trials]
     first = np.array([steps[0] if len(steps) else -1 for steps in onsets])
-    dt = evaluation.trials[0].dt
-    if len(set(evaluation.targets.tolist())) > 1 or len(set(first.tolist())) < 2 or evaluation.actions is None:
-        return None
-    if dt is None:
+    if len(set(first.tolist())) < 2:
         return None
     acted = np.array([steps[0] if len(steps) else -1 for steps in map(_acts, evaluation.actions)])
     both, due = (first >= 0) & (acted >= 0), first >= 0

@@ -25,17 +25,18 @@ def selectivity(evaluation: Evaluation) -> np.ndarray | None:
         return None
     if any("stimulus" not in trial.periods for trial in evaluation.trials):
         return None
-    pooled = [
-        np.concatenate(
-            [rates[slice(*trial.periods["stimulus"])] for trial, rates, g in
-             zip(evaluation.trials, evaluation.rates, truth) if g == side and rates is not None] or [np.zeros((0, 1))]
-        ).astype(np.float64)
-        for side in (0, 1)
-    ]  # fmt: skip
-    if min(map(len, pooled)) == 0:
-        return None
-    spread = np.sqrt((pooled[0].var(axis=0) + pooled[1].var(axis=0) + 1e-7) / 2)
-    return (pooled[0].mean(axis=0) - pooled[1].mean(axis=0)) / spread
+    means, variances = [], []
+    for side in (0, 1):
+        found = [rates[slice(*trial.periods["stimulus"])] for trial, rates, g in
+                 zip(evaluation.trials, evaluation.rates, truth) if g == side and rates is not None]  # fmt: skip
+        if not sum(map(len, found)):
+            return None
+        pooled = np.concatenate(found, dtype=np.float64)
+        means.append(pooled.mean(axis=0))
+        pooled -= means[-1]  # in place, as there can be many
+        pooled *= pooled
+        variances.append(pooled.mean(axis=0))
+    return (means[0] - means[1]) / np.sqrt((variances[0] + variances[1] + 1e-7) / 2)
 
 
 def unit_order(d_prime: np.ndarray, n_exc: int) -> np.ndarray:

@@ -43,7 +43,7 @@ from .arrays import (
     Workspace,
 )  # fmt: skip
 from .losses import cross_entropy, exp_, log_
-from .normals import noise_fill, normal_rows
+from .normals import noise_fill, noise_of_trials, normal_rows
 from .optimisers import GRADIENT_LIMITS, NORM_BLOCK, adam_coefficients, apply_update, update_units
 from .steps import chunk_count, is_clean, step
 from .tile import panel, product, registers
@@ -53,6 +53,6 @@ __all__ = [
     "ABS", "ADAM", "BLOCK", "BRAINPY", "FREE", "GRADIENT_LIMITS", "NORM_BLOCK", "PART", "RECTIFY", "RELU", "RETANH",
     "SGD", "SIGMOID", "SOFTPLUS", "SONG", "TANH", "Batch", "Draw", "Network", "Outputs", "Update", "Workspace",
     "activate", "adam_coefficients", "apply_update", "chunk_count", "cross_entropy", "exp_", "gather_units", "is_clean",
-    "log_", "noise_fill", "normal_rows", "pack_units", "panel", "product", "registers", "slopes", "step",
-    "update_units",
+    "log_", "noise_fill", "noise_of_trials", "normal_rows", "pack_units", "panel", "product", "registers", "slopes",
+    "step", "update_units",
 ]  # fmt: skip

@@ -96,7 +96,17 @@ def noise_rows(out, normals, words, scale, seed, step, shared, t):
             out[t, b, i] = scale[i] * normals[t, i]
 
 
-noise_all = in_parallel(noise_rows)
+@kernel
+def noise_trial(out, normals, words, scale, seed, spans, k):
+    """Trial k of noise_of_trials."""
+    step, b, first, n_time = spans[k, 0], spans[k, 1], spans[k, 2], spans[k, 3]
+    for t in range(n_time):
+        normal_rows(view(normals[k], 0, (1, normals.shape[1])), words[k], seed, step, t, False, 0, 1, scale.size)
+        for i in range(scale.size):
+            out[first + t, b, i] = scale[i] * normals[k, i]
+
+
+noise_all, noise_all_trials = in_parallel(noise_rows), in_parallel(noise_trial)
 
 
 @entry(**BORROWED)
@@ -106,3 +116,12 @@ def noise_fill(out, normals, words, scale, seed, step, shared):
     normals (T, 64 ceil(H/64)) and words (T, 1, 64 ceil(H/64)) are work. Times are split over the threads.
     """
     noise_all(out.shape[0], out, normals, words, scale, seed, step, shared)
+
+
+@entry(**BORROWED)
+def noise_of_trials(out, normals, words, scale, seed, spans):
+    """out[first + t, b, i] = scale[i] normal(seed, step, t, 0, i) for t < n_time, of each (step, b, first, n_time).
+
+    spans (K, 4); normals (K, 64 ceil(H/64)) and words (K, 1, 64 ceil(H/64)) are work, split over the threads.
+    """
+    noise_all_trials(len(spans), out, normals, words, scale, seed, spans)

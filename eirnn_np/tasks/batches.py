@@ -242,12 +242,15 @@ def make_trials(
     dt = check_sound(task, env_kwargs)
     if source != "neurogym" and replay.supports(task, env_kwargs) is None:
         found = replay.compiled_trials(task, env_kwargs, n_trials, seed)
+        drawn_at(dt, found.inputs)  # and each trial is a view of it
+        spans = {name: list(zip(found.start_ind[name].tolist(), found.end_ind[name].tolist()))
+                 for name in found.start_ind}  # fmt: skip
         return [
             Trial(
-                drawn_at(dt, found[k][0]),
+                found[k][0],
                 found[k][1],
                 {name: values[k] for name, values in found.info.items()},
-                {name: (int(found.start_ind[name][k]), int(found.end_ind[name][k])) for name in found.start_ind},
+                {name: each[k] for name, each in spans.items()},
                 dt,
             )
             for k in range(n_trials)
