@@ -178,7 +178,7 @@ def _optimiser(saved, lr=None):
     saved = {name: value for name, value in saved.items() if value is not None}  # None is the default: infinity
     kind, clipped = OPTIMISERS[saved.pop("name")], saved.pop("clipped", 0)
     optimiser = kind(**{"lr": 1.0, "clip": math.inf, **saved})
-    optimiser.clipped = check_integer("clipped", clipped, 0)
+    optimiser.clipped = clipped
     if lr is not None:
         optimiser.lr = lr
     return optimiser

@@ -83,6 +83,7 @@ def check_array(name: str, value, shape: tuple, dtype: DTypeLike = None) -> np.n
         array = np.asarray(value)
     except (TypeError, ValueError) as error:  # ragged lists, objects that refuse
         raise ValueError(f"{name} must be an array of shape {_shape_text(shape)}: {error}") from None
+    check_unmasked(name, value)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, found dtype {array.dtype}")
     if array.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, array.shape)):
@@ -94,6 +95,12 @@ def check_array(name: str, value, shape: tuple, dtype: DTypeLike = None) -> np.n
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"{name} must be finite, found {array[bad]} at {bad}")
     return array
+
+
+def check_unmasked(name: str, value) -> None:
+    """ValueError for a masked array with masked entries: as a plain array they would count like the rest."""
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} must have no masked entries, found {np.ma.count_masked(value)}")
 
 
 def _shape_text(shape):

@@ -14,6 +14,7 @@ FINITE_DIFFERENCES = ("fd directions", "fd coordinates")
 
 # A check that would pass an error of a larger share than this says nothing.
 MOST_SHARE = 1e-3
+SMALLEST = 5e-324
 
 
 @dataclass
@@ -178,15 +179,16 @@ def check_gradients(
     Raises
     ------
     ValueError
-        If names or shapes of `grads` and `params` differ, the loss is not finite, or an option is out of its range.
+        If names or shapes of `grads` and `params` differ, an array is not real, the loss is not finite, or an option is
+        out of its range.
     """
     step, rtol = check_float("step", step, above=0), check_float("rtol", rtol, above=0)
     n_directions, n_coordinates, seed = (
         check_integer(name, value, 0)
         for name, value in (("n_directions", n_directions), ("n_coordinates", n_coordinates), ("seed", seed))
     )
-    params = {name: np.array(value, np.float64) for name, value in params.items()}
-    grads = {name: np.asarray(value, np.float64) for name, value in grads.items()}
+    params = {name: np.array(_real(f"params[{name!r}]", value)) for name, value in params.items()}
+    grads = {name: _real(f"grads[{name!r}]", value) for name, value in grads.items()}
     _same_tensors("grads", grads, params)
     for oracle, (theirs, share) in (oracles or {}).items():
         _same_tensors(f"oracles[{oracle!r}]", theirs, params)
@@ -245,12 +247,21 @@ def check_gradients(
             errors = [times * abs(expected - ours) for expected, ours, times in found if expected is not None]
             if tried:
                 error, skipped = float(np.max(errors, initial=0)), len(found) - len(errors)
-                rows[name][oracle] = Check(error, rtol * norm + noise, len(errors), skipped, of, unmoved)
+                tolerance = max(rtol * norm + noise, SMALLEST)  # 0 would say that zeros are exact at a loss of 0
+                rows[name][oracle] = Check(error, tolerance, len(errors), skipped, of, unmoved)
         for oracle, (theirs, share) in (oracles or {}).items():
-            expected = np.asarray(theirs[name], np.float64)
+            expected = _real(f"oracles[{oracle!r}][{name!r}]", theirs[name])
             error, length = float(np.linalg.norm(gradient - expected)), float(np.linalg.norm(expected))
             rows[name][oracle] = Check(error, share * length, size, norm=length)
     return GradientReport(norms, rows, title)
+
+
+def _real(name, value):
+    """As float64; a complex array would lose its imaginary part, and what is wrong with it, by a mere warning."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold real numbers, found dtype {array.dtype}")
+    return array.astype(np.float64, copy=False)
 
 
 def _same_tensors(name, found, params):

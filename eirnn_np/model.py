@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import kernels, reference, threads
-from .checks import check_array, check_choice, check_dtype, check_integer
+from .checks import check_array, check_choice, check_dtype, check_integer, check_unmasked
 from .compiled import KernelModel, kernel_array, make_workspace
 from .config import ModelConfig, Penalties, check_penalties
 from .noise import INPUT_STREAM, seed_key
@@ -295,6 +295,7 @@ def check_targets(config, labels, weights, shape, dtype):
     """
     T, B, _ = shape
     used = check_weights(weights, shape, dtype)
+    check_unmasked("labels", labels)
     if weights is not None and not np.all(weights):
         labels = np.asarray(labels)
         if labels.shape[:2] == (T, B) and labels.dtype.kind in "fiub":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import kernels, threads
-from .checks import check_float
+from .checks import check_float, check_integer
 from .kernels import GRADIENT_LIMITS
 from .params import Params
 
@@ -61,7 +61,7 @@ class Optimiser:
 
     @k.setter
     def k(self, value: int) -> None:
-        self._done[0] = value
+        self._done[0] = check_integer("k", value, 0, 2**53)
 
     @property
     def clipped(self) -> int:
@@ -69,7 +69,7 @@ class Optimiser:
 
     @clipped.setter
     def clipped(self, value: int) -> None:
-        self._done[2] = value
+        self._done[2] = check_integer("clipped", value, 0, 2**53)
 
     @property
     def by_norm(self) -> bool:
@@ -115,6 +115,8 @@ class Optimiser:
             if a.size and (a.shape != p.shape or a.dtype != p.dtype or not a.flags.carray):
                 raise ValueError(f"this Adam holds moments for {a.shape} {a.dtype}, found {p.shape} {p.dtype}")
         lr = check_float(f"lr at step {self.k}", self.lr, above=0) if callable(self.schedule) else self.schedule
+        if lr < 1e-45 and not p.dtype.type(lr):
+            raise ValueError(f"lr must be above 0 in {p.dtype}, found {lr}")
         frozen = nothing if frozen is None else frozen
         return kernels.Update(self._kind, m, v, frozen, self._done, lr, beta1, beta2, eps, self.clip, self.largest)
 

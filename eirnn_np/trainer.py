@@ -174,8 +174,8 @@ class Trainer:
     def _takes(self, inputs, labels):
         """Can the kernels work on these very arrays? If not, the slow way converts them or says what is wrong."""
         return (
-            isinstance(inputs, np.ndarray)
-            and isinstance(labels, np.ndarray)
+            type(inputs) is np.ndarray
+            and type(labels) is np.ndarray
             and inputs.dtype == self.params.dtype
             and labels.dtype == np.int64
             and not self._model.squared

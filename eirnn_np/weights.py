@@ -5,7 +5,7 @@ Shapes: T time steps, B trials, O outputs.
 
 import numpy as np
 
-from .checks import check_array
+from .checks import check_array, check_unmasked
 
 
 def check_weights(weights, shape, dtype):
@@ -33,6 +33,7 @@ def weights_of_labels(class_weights, labels, weights=None) -> np.ndarray:
     As the loss is divided by their sum, this is torch's ``CrossEntropyLoss(weight=class_weights)``. A step of weight 0
     may hold any label. ValueError for a label that has no weight.
     """
+    check_unmasked("labels", labels)
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iub":
         raise ValueError(f"labels must be integers for class_weights, found dtype {labels.dtype}")

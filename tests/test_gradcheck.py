@@ -71,6 +71,26 @@ def test_a_gradient_of_zeros_does_not_pass():
     assert not ei.check_gradients(quadratic, {k: np.zeros_like(v) for k, v in params.items()}, params).passed
 
 
+@pytest.mark.parametrize(
+    "loss", [lambda w: np.abs(w).sum(), lambda w: np.sqrt(np.abs(w)).sum(), lambda w: (w**2).sum()]
+)
+def test_zeros_where_the_loss_itself_is_zero_are_not_verified(loss):
+    """Both sides of an even loss are alike: central differences say 0 whatever it does there."""
+    report = ei.check_gradients(lambda p: float(loss(p["w"])), {"w": np.zeros(4)}, {"w": np.zeros(4)})
+    assert not report.passed
+    assert report.failures() == []
+    assert report.unverified() == ["w"]
+
+
+@pytest.mark.parametrize("which", ["params", "grads", "oracle"])
+def test_complex_arrays_are_refused(which):
+    """Cast to real numbers, a gradient that is wrong in its imaginary part alone would pass."""
+    arrays = {name: {"a": np.ones(3), "b": np.ones((1, 2))} for name in ("params", "grads", "oracle")}
+    arrays[which]["a"] = arrays[which]["a"] + 5j
+    with pytest.raises(ValueError, match="'a'.* must hold real numbers, found dtype complex128"):
+        ei.check_gradients(quadratic, arrays["grads"], arrays["params"], oracles={"mine": (arrays["oracle"], 1e-9)})
+
+
 def test_nan_does_not_pass():
     params = {"a": np.ones(3), "b": np.ones((1, 2))}
     assert not ei.check_gradients(quadratic, {k: np.full_like(v, np.nan) for k, v in params.items()}, params).passed

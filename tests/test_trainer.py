@@ -137,6 +137,10 @@ def with_value(array, value, at):
         ("weights", lambda w: with_value(w, np.nan, (3, 1))),
         ("weights", lambda w: with_value(w, -1, (3, 1))),
         ("weights", lambda w: 0 * w),
+        *(
+            (name, lambda a: np.ma.masked_array(a, np.arange(a.size).reshape(a.shape) == 5))
+            for name in ("inputs", "labels", "weights")
+        ),
     ],
 )
 def test_a_bad_batch_is_refused_and_nothing_changes(problem, name, change):
@@ -151,6 +155,20 @@ def test_a_bad_batch_is_refused_and_nothing_changes(problem, name, change):
     assert bits(problem.params) == bits(other.params)
     assert trainers[0].step(**batch) == trainers[1].step(**batch)  # and it goes on as if nothing had happened
     assert bits(problem.params) == bits(other.params)
+
+
+def test_masked_labels_are_refused_also_where_weights_are_given(problem):
+    """A masked step is not one of weight 0: NumPy drops the mask where a plain array is made."""
+    masked, some = np.ma.masked_array(problem.labels, problem.labels == 1), np.ones((11, 3))
+    some[4] = 0
+    trainer = ei.Trainer(problem.config, problem.params)
+    with pytest.raises(ValueError, match="labels must have no masked entries"):
+        trainer.step(problem.inputs, masked, some)
+    with pytest.raises(ValueError, match="labels must have no masked entries"):
+        ei.train(trainer, iter([(problem.inputs, masked)]), 1, class_weights=np.arange(1, problem.config.n_out + 1))
+    assert trainer.k == 0
+    unmasked = np.ma.masked_array(problem.inputs, False), np.ma.masked_array(problem.labels, False)
+    assert trainer.step(*unmasked) == ei.Trainer(problem.config, make_problem().params).step(*map(np.asarray, unmasked))
 
 
 @pytest.mark.parametrize(

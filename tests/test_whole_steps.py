@@ -193,6 +193,29 @@ def test_an_eps_that_divides_zero_by_zero_is_refused(eps):
         ei.Adam(eps=eps).update(problem.params, ei.Params.like(problem.config))
 
 
+@pytest.mark.parametrize("make", [ei.Adam, ei.SGD])
+@pytest.mark.parametrize("lr", [1e-50, lambda k: 1e-50])
+def test_a_rate_that_would_count_steps_and_move_nothing_is_refused(make, lr):
+    problem = make_problem(dtype="float32")
+    trainer = ei.Trainer(problem.config, problem.params, optimiser=make(lr))
+    with pytest.raises(ValueError, match="lr must be above 0 in float32, found 1e-50"):
+        trainer.step(problem.inputs, problem.labels)
+    assert trainer.k == 0
+    double = make_problem()
+    ei.Trainer(double.config, double.params, optimiser=make(lr)).step(double.inputs, double.labels)  # a number there
+
+
+@pytest.mark.parametrize("make", [ei.Adam, ei.SGD])
+@pytest.mark.parametrize("name", ["k", "clipped"])
+@pytest.mark.parametrize("value", [-1, 2.5, np.nan, True])
+def test_a_count_is_a_count(make, name, value):
+    """Adam's bias correction at k = -1 divides by 0; a half would be counted on from."""
+    optimiser = make(0.1)
+    with pytest.raises(ValueError, match=f"{name} must be an integer"):
+        setattr(optimiser, name, value)
+    assert getattr(optimiser, name) == 0
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e20])
 @pytest.mark.parametrize("make", [lambda: ei.Adam(0.1), lambda: ei.SGD(0.1)], ids=["Adam", "SGD"])
 def test_an_optimiser_takes_no_gradient_that_is_not_finite(make, bad):
