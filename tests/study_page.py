@@ -74,7 +74,7 @@ def flow(n):
     assert (norms[-1, :, 10:26] > norms[0, :, 10:26]).all()
     assert (largest[0] < 1).all()
     assert (smallest[-1] < smallest[0]).all()
-    assert (np.abs(mean - 0.8) < 0.002).all()
+    assert (np.abs(mean - 0.8) < 0.003).all()
     peak = largest[-1].max(axis=1)
     peak_at = largest[-1].argmax(axis=1) + 1
     sentences = [
@@ -88,7 +88,8 @@ def flow(n):
         f"after training the largest of the Jacobian product rises to {spread(peak, 1)} (at k = {peak_at.min()} to "
         f"{peak_at.max()}) before it falls, transient growth of a non-normal matrix; before training it is below 1 "
         "at every k. The smallest falls faster than before, in every network",
-        f"Their geometric mean stays where it was, at {spread(mean[-1], 4)} a step, the leak's",
+        f"Their geometric mean stays where it was, at {spread(mean[-1], 4)} a step, the leak's "
+        f"({mean[-1].min():.4f} to {mean[-1].max():.4f})",
     ]
 
     factors, actives = np.array(n["factors"]), np.array(n["actives"])
@@ -98,8 +99,8 @@ def flow(n):
     assert (grows[:, :3] == 0).all()
     assert (median[:, 3] < 1).all()
     assert (median[:, 4] > 1).all()
-    assert not gone[:-1].any()
-    assert not gone[-1, :4].any()
+    assert gone[:-1].max() <= 1 / seeds < gone[-1, 4]
+    assert not gone[:, :4].any()
     sentences += [
         f"at alpha = {alphas[0]:g} its factor is {median[0].min():.2f} to {median[0].max():.2f} over all radii "
         f"(medians, n = {seeds}), at alpha = 1 it is {median[-1, 0]:.2f} at radius {radii[0]:g}",
@@ -111,7 +112,8 @@ def flow(n):
         "are active (means)".replace("%", " %"),
         f"At alpha = 1 no unit that is read out is active at the end in {gone[-1, 4]:.0%} of the networks at radius 4 "
         f"and "
-        f"in {gone[-1, 5]:.0%} at radius 8: no gradient at all (0.00 in the map)".replace("%", " %"),
+        f"in {gone[-1, 5]:.0%} at radius 8: no gradient at all (0.00 in the map); at a smaller alpha in "
+        f"{round(gone[:-1].max() * seeds)} of {seeds} networks at most".replace("%", " %"),
     ]
 
     lam = np.array(n["eigenvalues"])  # (P, seed, 2, H)
@@ -175,7 +177,8 @@ def constrained(n):
     assert open_question(right[mixed], right[all_])
     assert lower(loss[all_], loss[rows])
     assert lower(right[rows], right[all_])
-    assert open_question(loss[brainpy], loss[all_])
+    assert lower(loss[all_], loss[brainpy])
+    assert open_question(right[brainpy], right[all_])
     early = 1000 // common.BIN
     assert lower(curves[all_, :, early], curves[brainpy, :, early])
     config = ei.ModelConfig()
@@ -204,10 +207,11 @@ def constrained(n):
         f"BrainPy's signs, by row, end at a higher loss, {paired(loss[rows], loss[all_])}, and a lower accuracy, "
         f"{paired(right[rows], right[all_], 3)}",
         f"BrainPy's full dynamics has its own, wider initialisation. After {early * common.BIN:,} steps its loss is "
-        f"higher by {paired(curves[brainpy, :, early], curves[all_, :, early], 3)}; at the end a difference is not "
-        f"shown, {paired(loss[brainpy], loss[all_])}, as its seeds spread by {loss[brainpy].std(ddof=1):.4f} (with "
-        f"all constraints {loss[all_].std(ddof=1):.4f}). Its loss is still falling: by {falls[1]} from the last "
-        f"tenth but one to the last, {falls[0]} with all constraints",
+        f"higher by {paired(curves[brainpy, :, early], curves[all_, :, early], 3)}, at the end by "
+        f"{paired(loss[brainpy], loss[all_])}; its seeds spread by {loss[brainpy].std(ddof=1):.4f} (with all "
+        f"constraints {loss[all_].std(ddof=1):.4f}). For accuracy no difference is shown, "
+        f"{paired(right[brainpy], right[all_], 3)}. Its loss is still falling: by {falls[1]} from the last tenth but "
+        f"one to the last, {falls[0]} with all constraints",
     ]
 
 

@@ -26,7 +26,7 @@ from ..runs.lines import terminal
 from ..trainer import RunError, Trainer, train
 
 TRIALS = 2000  # of each evaluation
-SEEDS_COSTLY = 12  # at most, for networks that are trained by slow algorithms
+SEEDS_COSTLY = 6  # at most, for networks that are trained by slow algorithms
 BIN = 50  # training steps to a point of a learning curve
 COLOURS = ("#1f5fa8", "#e08214", "#2a8a57", "#c0392b", "#542788", "#8c6d31", "#5b9bd5", "0.45")
 
