@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import eirnn_np as ei
 from eirnn_np import song2016
 from eirnn_np.connectivity import spectral_radius
 from eirnn_np.song2016 import structures
+from eirnn_np.song2016 import training as song2016_training
 from eirnn_np.song2016.folder import folder_of
 from eirnn_np.song2016.tasks import TASKS
 
@@ -209,6 +211,46 @@ def test_the_safeguard_shrinks_theta_rec_alone(size):
         assert getattr(params, key).tobytes() == getattr(before, key).tobytes()
     training.step()
     assert training.k == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a timer in a finaliser: no step there
+def test_a_loop_of_ones_own_goes_on_to_the_bit_after_ctrl_c(monkeypatch):
+    """At random moments, with the safeguard acting in half of the updates, and a check every eight."""
+    monkeypatch.setattr(song2016_training, "LARGEST", 0.3)
+    task = small(check_every=24)
+    plan = song2016.Plan(seed=4, max_trials=600)
+
+    def ended(training, interrupted):
+        while not training.over:
+            if interrupted:
+                signal.setitimer(signal.ITIMER_REAL, float(rng.uniform(2e-5, 2e-3)))
+            training.check() if training.due else training.step()
+        return training
+
+    def ctrl_c(*_):
+        raise KeyboardInterrupt
+
+    rng, before = np.random.default_rng(0), signal.signal(signal.SIGALRM, ctrl_c)
+    whole = ended(song2016.Training(task, plan, threads=1), False)
+    assert 20 < whole.safeguards < 180
+    training, interruptions = song2016.Training(task, plan, threads=1), 0
+    try:
+        while not training.over:
+            try:
+                ended(training, True)
+            except KeyboardInterrupt:
+                interruptions += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interruptions > 8
+    assert training.losses == whole.losses
+    assert (training.k, training.trainer.k, training.safeguards) == (200, 200, whole.safeguards)
+    assert training.checks == whole.checks
+    assert training.trainer.params.flat.tobytes() == whole.trainer.params.flat.tobytes()
+    assert training.best.flat.tobytes() == whole.best.flat.tobytes()
 
 
 # --- run folders ---

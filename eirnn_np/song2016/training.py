@@ -96,10 +96,12 @@ class Training:
                                freeze=task.freeze)  # fmt: skip
         self.trainer.warns = False  # `step` sees to what is refused
         optimiser.k = len(self.losses)
+        self._shrinking: tuple | None = None  # what the safeguard has decided: (k, its number, theta_rec, loss)
 
     @property
     def k(self) -> int:
         """Updates so far, the safeguard's among them."""
+        self._settle()
         return len(self.losses)
 
     @property
@@ -127,14 +129,25 @@ class Training:
         Where the gradient's norm is not finite or above 1e10 the safeguard acts: theta_rec loses 2 % of the learning
         rate.
         """
-        loss = self.trainer.step(*self.task.batch(self.plan.seed, self.k))
-        if self.trainer.k == self.k:  # the step was refused: nothing has changed
+        k = self.k
+        loss = self.trainer.step(*self.task.batch(self.plan.seed, k))
+        if self.trainer.k == k:  # the step was refused: nothing has changed
             params = self.trainer.params
-            params.w_rec = params.w_rec * params.dtype.type(1 - self.plan.lr * SHRINK)
-            self.trainer.optimiser.k = self.k + 1
-            self.safeguards += 1
-        self.losses.append(float(np.nan_to_num(loss, nan=np.inf)))
+            shrunk = params.w_rec * params.dtype.type(1 - self.plan.lr * SHRINK)
+            self._shrinking = k, self.safeguards + 1, shrunk, float(np.nan_to_num(loss, nan=np.inf))
+        self._settle()
         return loss
+
+    def _settle(self):
+        """Write down the update that has happened: a Ctrl-C in a loop of one's own may come before that, or within."""
+        if self._shrinking is not None:  # each line may be done twice
+            k, self.safeguards, self.trainer.params.w_rec, loss = self._shrinking
+            self.trainer.optimiser.k = k + 1
+            if len(self.losses) == k:
+                self.losses.append(loss)
+            self._shrinking = None
+        elif self.trainer.k > len(self.losses):
+            self.losses.append(self.trainer.last_loss)
 
     def check(self) -> dict:
         """Validate on fresh trials, with noise; keeps the parameters if their loss is the lowest so far."""
@@ -148,6 +161,7 @@ class Training:
         return self.checks[-1]
 
     def state(self) -> State:
+        self._settle()
         return State(self.trainer.params, self.best, np.array(self.losses), self.checks, self.seconds, self.safeguards,
                      self.cpu_seconds)  # fmt: skip
 
@@ -226,8 +240,7 @@ def _loop(training, folder, signals, checkpoint_every, told):
                 signals.check()
             save()  # trials may have come after the last check
     except KeyboardInterrupt:
-        if training.k == training.trainer.k:  # a second Ctrl-C may have come between the step and its count
-            save()
+        save()
         raise
     finally:
         signals.wait = False
