@@ -3,8 +3,9 @@
 import json
 import re
 
-import pytest
-from paper_page import DOCS, NUMBERS, PAGE, UPDATES, minutes_of, omega, render
+from paper_page import DOCS, NUMBERS, PAGE, UPDATES, minutes_of, omega, render, two_cores, whole
+
+from eirnn_np.song2016.names import NAMES
 
 
 def test_the_page_is_what_its_numbers_say():
@@ -46,9 +47,29 @@ def test_factors_of_omega_stand_side_by_side():
     assert omega({}) == "Not measured."
 
 
-def test_minutes_are_updates_and_checks():
-    """200,000 trials of rdm_dense: 10,000 updates of 6 ms and 21 checks of 1.5 s."""
-    numbers = {"rdm_dense": [{"result": {"reached": True, "trials": t}} for t in (100_000, 200_000, 250_000)],
-               "romo": [{"result": {"reached": False, "trials": 10_000}}]}  # fmt: skip
-    found = minutes_of(numbers, {"rdm_dense": {"update_ms": 6.0, "check_s": 1.5}})
-    assert found == {"rdm_dense": pytest.approx((60 + 31.5) / 60)}
+def test_the_whole_paper_is_the_sum_of_medians_two_at_a_time():
+    def network(seed, minutes, reached=True):
+        return {"result": {"seed": seed, "reached": reached, "cpu_seconds": minutes and 60 * minutes}}
+
+    numbers = {
+        "rdm_dense": [network(0, 1), network(1, 3), network(2, 2), network(3, None), network(4, 50, reached=False)],
+        "lee": [network(1, 5)],
+        "romo": [network(1, 6)],
+    }
+    minutes = minutes_of(numbers)
+    assert minutes == {"rdm_dense": 2, "lee": 5, "romo": 6}
+    assert two_cores(minutes) == 7  # romo 6 | lee 5, rdm_dense 2
+    assert minutes_of(numbers, seed=1) == {"rdm_dense": 3, "lee": 5, "romo": 6}
+    text = " ".join(whole(numbers).split())
+    assert "13 minutes of one core, of them 6 romo, 5 lee, 2 rdm_dense" in text
+    assert "in the order of the command: 7 minutes" in text
+    assert "seeds" not in text  # no seed has all ten
+
+
+def test_a_seed_with_all_ten_is_summed_on_its_own():
+    numbers = {name: [{"result": {"seed": 3, "reached": True, "cpu_seconds": 60}}] for name in NAMES}
+    assert (
+        whole(numbers)
+        .replace("\n", " ")
+        .endswith("By the 1 seed for which every task's was counted, on two cores: 5 minutes.")
+    )

@@ -174,13 +174,13 @@ def figures_of(numbers: dict, networks: dict[str, PaperRun]) -> dict:
             if "axes" not in found[name][0]:
                 continue
             drawn[f"{name}_state_space"] = pictures.state_space(found[name][0])
-            drawn[f"{name}_regression"] = pictures.regression(found[name][0])
+            drawn[f"{name}_regression"] = pictures.regression(found[name])
     if "multisensory" in found:
         drawn["multisensory"] = pictures.senses(found["multisensory"])
     if "romo" in found:
         drawn["romo_pairs"], drawn["romo_tuning"] = pictures.pairs(found["romo"]), pictures.tuning(found["romo"])
     if "lee" in found:
-        drawn["lee_eye"] = pictures.eye(found["lee"][0])
+        drawn["lee_eye"] = pictures.eye(found["lee"])
         drawn["lee_components"] = pictures.eye_components(found["lee"][0])
     groups = {name: [(each["checks"], each["result"]) for each in numbers[name]] for name in NAMES if name in numbers}
     if groups:

@@ -147,16 +147,17 @@ def state_space(found, axes=None):
 
 
 def regression(found, axes=None):
-    """Regression weights of the units of one network: choice and motion, motion and colour; by area if it has two."""
+    """Regression weights of the units of all networks: choice and motion, motion and colour; by area if it has two."""
     figure, axes = canvas(axes, 7.2, 3.4, 2, ncols=2)
-    beta = {name: np.array(row) for name, row in found["regression"].items()}
-    n = len(beta["choice"])
-    groups = [("units", np.arange(n), EXCITATORY)]
-    if "areas" in found:
+    found = [each for each in found if "regression" in each]
+    beta = {name: np.array([each["regression"][name] for each in found]) for name in ("choice", "motion", "colour")}
+    groups = [("units", np.arange(beta["choice"].shape[1]), EXCITATORY)]
+    if "areas" in found[0]:
         groups = [("sensory area", np.r_[0:60, 120:135], GREEN), ("motor area", np.r_[60:120, 135:150], PURPLE)]
     for ax, (x, y) in zip(axes, (("choice", "motion"), ("motion", "colour"))):
         for label, units, colour in groups:
-            ax.plot(beta[x][units], beta[y][units], "o", ms=3, alpha=0.6, mew=0, color=colour, label=label)
+            ax.plot(beta[x][:, units].ravel(), beta[y][:, units].ravel(), "o", ms=2.5, alpha=0.4, mew=0, color=colour,
+                    label=label)  # fmt: skip
         ax.axhline(0, color="0.85", lw=0.8, zorder=0)
         ax.axvline(0, color="0.85", lw=0.8, zorder=0)
         ax.set(xlabel=f"{x.capitalize()} weight", ylabel=f"{y.capitalize()} weight")
@@ -198,34 +199,47 @@ def pairs(found, ax=None):
     return figure
 
 
+MOMENTS = {"mid_f1": "mid-f1", "delay_early": "early delay", "mid_delay": "mid-delay", "delay_late": "late delay"}
+
+
 def tuning(found, axes=None):
-    """Slopes against f1 at mid-f1 and mid-delay, early and late in the delay (romo): the units of all networks."""
-    figure, axes = canvas(axes, 7.2, 3.6, 2, ncols=2)
+    """Tuning to f1 of the units of all networks (romo): slopes at two pairs of moments, and how many are tuned when."""
+    figure, axes = canvas(axes, 10.0, 3.6, 3, ncols=3)
     for ax, (a, b) in zip(axes, (("mid_f1", "mid_delay"), ("delay_early", "delay_late"))):
         for each in found:
             ax.plot(each["slopes"][a], each["slopes"][b], "o", ms=2.5, mew=0, alpha=0.4, color=PURPLE)
-        r = [each["correlation"][f"{a} and {b}"] for each in found]
-        known = [value for value in r if value is not None]
+        known = [r for r in (each["correlation"][f"{a} and {b}"] for each in found) if r is not None]
         ax.axhline(0, color="0.85", lw=0.8, zorder=0)
         ax.axvline(0, color="0.85", lw=0.8, zorder=0)
-        words = [
-            name.replace("_", " ").replace("mid f1", "mid-f1").replace("mid delay", "mid-delay") for name in (a, b)
-        ]
-        ax.set(
-            xlabel=f"a₁ at {words[0]}", ylabel=f"a₁ at {words[1]}", title=f"r = {np.mean(known):.2f}" if known else None
-        )
+        ax.locator_params(nbins=5)
+        ax.set(xlabel=f"a₁ at {MOMENTS[a]} (per Hz)", ylabel=f"a₁ at {MOMENTS[b]} (per Hz)",
+               title=f"r = {np.mean(known):.2f}" if known else None)  # fmt: skip
+    x = np.arange(len(MOMENTS))
+    share, positive = (
+        100 * np.array([[each["tuned"][moment][key] for moment in MOMENTS] for each in found])
+        for key in ("share", "positive")
+    )
+    for rows, colour, label in ((positive, EXCITATORY, "rate grows with f1"),
+                                (share - positive, INHIBITORY, "falls with f1")):  # fmt: skip
+        axes[2].plot(x, rows.T, color=colour, lw=0.7, alpha=0.5)
+        axes[2].plot(x, rows.mean(axis=0), "o", ms=5, color=colour, label=label)
+    axes[2].set(ylabel="Tuned units (%), p < 0.01", xticks=x, ylim=(0, None))
+    axes[2].set_xticklabels(MOMENTS.values(), rotation=30, ha="right", fontsize=9)
+    axes[2].legend(fontsize=8)
     return figure
 
 
 def eye(found, axes=None):
-    """Eye position in time, and the paths in the plane, of one network (lee)."""
+    """Eye position in time, and the paths in the plane, of all networks (lee): a colour for each sequence."""
     figure, axes = canvas(axes, 7.2, 3.6, 2, ncols=2, width_ratios=[1.5, 1])
-    ms, mean = found["eye"]["ms"], np.array(found["eye"]["mean"])
-    late = np.array(ms) > 1000
-    for c, colour in enumerate(SEQUENCE_COLOURS):
-        axes[0].plot(ms, mean[c, :, 0], color=colour, lw=1.1)
-        axes[0].plot(ms, mean[c, :, 1] - 1.5, color=colour, lw=1.1)
-        axes[1].plot(mean[c, late, 0] + 0.012 * (c - 3.5), mean[c, late, 1] + 0.012 * (c - 3.5), color=colour, lw=1.1)
+    ms, lw = np.array(found[0]["eye"]["ms"]), 1.1 if len(found) == 1 else 0.6
+    late = ms > 1000
+    for mean in (np.array(each["eye"]["mean"]) for each in found):
+        for c, colour in enumerate(SEQUENCE_COLOURS):
+            aside = 0.012 * (c - 3.5)  # sequences share parts of their paths
+            axes[0].plot(ms, mean[c, :, 0], color=colour, lw=lw)
+            axes[0].plot(ms, mean[c, :, 1] - 1.5, color=colour, lw=lw)
+            axes[1].plot(mean[c, late, 0] + aside, mean[c, late, 1] + aside, color=colour, lw=lw)
     axes[1].plot(*zip(*(dot(k) for k in range(9))), "s", ms=6, color="0.8", zorder=0)
     axes[0].set(
         xlabel="Time (ms)",
