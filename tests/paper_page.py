@@ -5,6 +5,8 @@ line.
                                                 writes the page
     python tests/paper_page.py --updates DIR    first times an update and a validation of each task, on one thread, and
                                                 sees how large Omega's gradient is (some 3 minutes of a quiet core)
+    python tests/paper_page.py --contexts RUN .. measures what networks of mante and mante_areas do where motion and
+                                                colour disagree: the last parameters of run folders
 """
 
 import json
@@ -20,12 +22,16 @@ from scipy.stats import mannwhitneyu
 
 import eirnn_np as ei
 from eirnn_np import song2016
+from eirnn_np.params import load_params
 from eirnn_np.song2016.claims import spread, table
 from eirnn_np.song2016.names import NAMES
+from eirnn_np.song2016.responses import respond
 from eirnn_np.song2016.tasks import MOVEMENTS, TASKS
+from eirnn_np.song2016.trials import NO_CHOICE
 
 DOCS = Path(__file__).parent.parent / "docs"
-NUMBERS, UPDATES, PAGE = DOCS / "paper" / "numbers.json", DOCS / "paper" / "updates.json", DOCS / "paper.md"
+PAGE = DOCS / "paper.md"
+NUMBERS, UPDATES, CONTEXTS = (DOCS / "paper" / name for name in ("numbers.json", "updates.json", "contexts.json"))
 LEFT_OUT = {"axes", "slopes", "eye", "paths", "d_prime", "regression"}  # large, and in no table
 
 SHOWN = (  # figure, what it shows, task, file
@@ -47,10 +53,15 @@ SHOWN = (  # figure, what it shows, task, file
 )
 
 
-def render(text, numbers, updates):
+def sources():
+    """What the page follows from: numbers of the networks, of updates, of contexts."""
+    return [json.loads(path.read_text()) for path in (NUMBERS, UPDATES, CONTEXTS)]
+
+
+def render(text, numbers, updates, followed):
     """The page with every block made anew."""
     blocks = {"lead": lead, "learning": learning, "claims": table, "fits": fits, "gaze": gaze, "pictures": pictures,
-              "contexts": contexts,
+              "contexts": contexts, "conflict": lambda numbers: conflict(followed),
               "omega": omega, "shares": lambda numbers: shares(updates),
               "costs": lambda numbers: costs(updates), "whole": whole}  # fmt: skip
     for name, make in blocks.items():
@@ -130,6 +141,31 @@ def contexts(numbers):
                 cells.append("not yet" if at is None else f"{each['checks'][at]['trials']:,}")
             rows.append(f"| {name} | seed {each['result']['seed']} | {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def conflict(followed):
+    """Correct by context, where motion and colour agree and where they disagree."""
+    rows = ["| task | network | trials | motion decides: agree | disagree | colour decides: agree | disagree |",
+            "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    for each in followed:
+        cells = [f"{each[which][how]:.0f} %" for which in ("motion", "colour") for how in ("agree", "disagree")]
+        rows.append(f"| {each['task']} | seed {each['seed']} | {each['trials']:,} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def measured_contexts(folder):
+    """Per cent correct of a run's last parameters, by context and by whether motion and colour agree (n about 360)."""
+    run = song2016.read_run(folder)
+    task, params = TASKS[run.name], load_params(folder / "params.safetensors")[1]
+    shown = task.validation(0, check=0)
+    shown = shown.part(np.flatnonzero(shown.choice != NO_CHOICE))
+    right = task.choices(shown, respond(task.config, params, shown, 0, check=0).outputs) == shown.choice
+    agree = shown.values("motion") * shown.values("colour") > 0
+    found = {"task": run.name, "seed": run.plan.seed, "trials": run.result["trials"]}
+    for which in ("motion", "colour"):
+        here = shown.values("context") == which
+        found[which] = {"agree": 100 * right[here & agree].mean(), "disagree": 100 * right[here & ~agree].mean()}
+    return found
 
 
 def costs(updates):
@@ -282,11 +318,14 @@ def omega_share(task, params):
 
 
 if __name__ == "__main__":
-    out = Path(sys.argv[-1])
-    if "--updates" in sys.argv:
-        UPDATES.write_text(json.dumps(trimmed(measured_updates(out))) + "\n")
-    NUMBERS.parent.mkdir(exist_ok=True)
-    NUMBERS.write_text(json.dumps(trimmed(json.loads((out / "paper.json").read_text()))) + "\n")
-    for picture in (out / "figures").glob("*.png"):
-        shutil.copy(picture, DOCS / "figures" / f"paper_{picture.name}")
-    PAGE.write_text(render(PAGE.read_text(), json.loads(NUMBERS.read_text()), json.loads(UPDATES.read_text())))
+    if "--contexts" in sys.argv:
+        CONTEXTS.write_text(json.dumps(trimmed([measured_contexts(Path(each)) for each in sys.argv[2:]])) + "\n")
+    else:
+        out = Path(sys.argv[-1])
+        if "--updates" in sys.argv:
+            UPDATES.write_text(json.dumps(trimmed(measured_updates(out))) + "\n")
+        NUMBERS.parent.mkdir(exist_ok=True)
+        NUMBERS.write_text(json.dumps(trimmed(json.loads((out / "paper.json").read_text()))) + "\n")
+        for picture in (out / "figures").glob("*.png"):
+            shutil.copy(picture, DOCS / "figures" / f"paper_{picture.name}")
+    PAGE.write_text(render(PAGE.read_text(), *sources()))

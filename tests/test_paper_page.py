@@ -1,16 +1,15 @@
 """docs/paper.md follows from docs/paper/numbers.json, and shows only figures that are there."""
 
-import json
 import re
 
-from paper_page import DOCS, NUMBERS, PAGE, UPDATES, minutes_of, omega, render, two_cores, whole
+from paper_page import DOCS, PAGE, minutes_of, omega, render, sources, two_cores, whole
 
 from eirnn_np.song2016.names import NAMES
 
 
 def test_the_page_is_what_its_numbers_say():
     text = PAGE.read_text()
-    assert render(text, json.loads(NUMBERS.read_text()), json.loads(UPDATES.read_text())) == text
+    assert render(text, *sources()) == text
 
 
 def test_its_figures_are_there():
@@ -20,12 +19,12 @@ def test_its_figures_are_there():
 
 
 def test_a_changed_number_is_seen():
-    numbers = json.loads(NUMBERS.read_text())
+    numbers, updates, followed = sources()
     name = next(name for name in numbers if name != "omega")
     numbers[name][0]["result"]["trials"] += 20_000
     numbers[name][0]["result"]["reached"] = not numbers[name][0]["result"]["reached"]
     text = PAGE.read_text()
-    assert render(text, numbers, json.loads(UPDATES.read_text())) != text
+    assert render(text, numbers, updates, followed) != text
 
 
 def test_factors_of_omega_stand_side_by_side():

@@ -19,6 +19,7 @@ from ..params import Params, load_params, save_params
 from ..runs.folder import environment, write_losses
 from ..trainer import RunError
 from .description import Task
+from .names import MAX_TRIALS, OMEGA
 
 BEST, LAST = "best.safetensors", "params.safetensors"
 FORMAT = 1
@@ -34,10 +35,10 @@ class Plan:
     """
 
     seed: int = 0
-    omega: float = 2.0
+    omega: float = OMEGA
     lr: float = 0.01
     dtype: str = "float32"
-    max_trials: int = 3_000_000
+    max_trials: int = MAX_TRIALS
 
     def __post_init__(self):
         found = {

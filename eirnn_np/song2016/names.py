@@ -6,7 +6,7 @@ NAMES = (
     "romo",
 )  # fmt: skip
 OUT = "paper"
-MAX_TRIALS = 3_000_000
+MAX_TRIALS = 10_000_000  # a network of mante_areas stood still until 2,600,000 trials and then learnt
 OMEGA = 2.0
 EVALUATION = "evaluation.json"
 
