@@ -22,7 +22,7 @@ from scipy.stats import mannwhitneyu
 
 import eirnn_np as ei
 from eirnn_np import song2016
-from eirnn_np.params import load_params
+from eirnn_np.params import effective_weights, load_params
 from eirnn_np.song2016.claims import spread, table
 from eirnn_np.song2016.names import NAMES
 from eirnn_np.song2016.responses import respond
@@ -44,6 +44,7 @@ SHOWN = (  # figure, what it shows, task, file
     ("4: state space", "Trajectories on the regression axes", "mante", "mante_state_space"),
     ("4: regression weights of the units", "Choice, motion and colour", "mante", "mante_regression"),
     ("5: choices, two areas", "Psychometric curves of mante_areas", "mante_areas", "mante_areas_psychometric"),
+    ("5: state space, two areas", "Trajectories of mante_areas", "mante_areas", "mante_areas_state_space"),
     ("5: regression weights by area", "Sensory and motor units", "mante_areas", "mante_areas_regression"),
     ("6: choices, and precision of both senses", "Cue combination", "multisensory", "multisensory"),
     ("7: correct by pair", "Per cent correct in the plane of f1 and f2", "romo", "romo_pairs"),
@@ -58,10 +59,10 @@ def sources():
     return [json.loads(path.read_text()) for path in (NUMBERS, UPDATES, CONTEXTS)]
 
 
-def render(text, numbers, updates, followed):
+def render(text, numbers, updates, by_context):
     """The page with every block made anew."""
     blocks = {"lead": lead, "learning": learning, "claims": table, "fits": fits, "gaze": gaze, "pictures": pictures,
-              "contexts": contexts, "conflict": lambda numbers: conflict(followed),
+              "contexts": contexts, "conflict": lambda numbers: conflict(by_context),
               "omega": omega, "shares": lambda numbers: shares(updates),
               "costs": lambda numbers: costs(updates), "whole": whole}  # fmt: skip
     for name, make in blocks.items():
@@ -138,30 +139,45 @@ def contexts(numbers):
             for level in levels:
                 stop = TASKS[name].stop._replace(target=level)
                 at = next((k for k in range(len(history)) if stop.reached(history[: k + 1])), None)
-                cells.append("not yet" if at is None else f"{each['checks'][at]['trials']:,}")
+                cells.append("not yet" if at is None else f"{each['checks'][at]['trials']:,.0f}")
             rows.append(f"| {name} | seed {each['result']['seed']} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
-def conflict(followed):
+def conflict(by_context):
     """Correct by context, where motion and colour agree and where they disagree."""
-    rows = ["| task | network | trials | motion decides: agree | disagree | colour decides: agree | disagree |",
-            "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    for each in followed:
+    rows = ["| task | network | trials | motion decides: agree | disagree | colour decides: agree | disagree | "
+            "inputs of context, of features |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    for each in by_context:
         cells = [f"{each[which][how]:.0f} %" for which in ("motion", "colour") for how in ("agree", "disagree")]
+        cells.append(" ".join(f"{each['w_in'][kind]:.2g}," for kind in ("context", "features")).rstrip(","))
         rows.append(f"| {each['task']} | seed {each['seed']} | {each['trials']:,} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
-def measured_contexts(folder):
-    """Per cent correct of a run's last parameters, by context and by whether motion and colour agree (n about 360)."""
-    run = song2016.read_run(folder)
-    task, params = TASKS[run.name], load_params(folder / "params.safetensors")[1]
+def measured_contexts(folders):
+    """`followed` of the start of the first run, and of the last parameters of each."""
+    runs = [song2016.read_run(folder) for folder in folders]
+    first, task = runs[0], TASKS[runs[0].name]
+    found = [followed(task, first.plan.seed, 0, task.init_params(first.plan.seed))]
+    for run in runs:
+        last = load_params(run.folder / "params.safetensors")[1]
+        found.append(followed(TASKS[run.name], run.plan.seed, run.result["trials"], last))
+    return found
+
+
+def followed(task, seed, trials, params):
+    """Per cent correct by context and by whether motion and colour agree, n = 360 each.
+
+    And how long the columns of W_in are, of the contexts and of the four features, in the mean.
+    """
     shown = task.validation(0, check=0)
     shown = shown.part(np.flatnonzero(shown.choice != NO_CHOICE))
     right = task.choices(shown, respond(task.config, params, shown, 0, check=0).outputs) == shown.choice
     agree = shown.values("motion") * shown.values("colour") > 0
-    found = {"task": run.name, "seed": run.plan.seed, "trials": run.result["trials"]}
+    columns = np.linalg.norm(effective_weights(task.config, params, "w_in"), axis=0)
+    found = {"task": task.name, "seed": seed, "trials": trials,
+             "w_in": {"context": float(columns[:2].mean()), "features": float(columns[2:].mean())}}  # fmt: skip
     for which in ("motion", "colour"):
         here = shown.values("context") == which
         found[which] = {"agree": 100 * right[here & agree].mean(), "disagree": 100 * right[here & ~agree].mean()}
@@ -319,7 +335,7 @@ def omega_share(task, params):
 
 if __name__ == "__main__":
     if "--contexts" in sys.argv:
-        CONTEXTS.write_text(json.dumps(trimmed([measured_contexts(Path(each)) for each in sys.argv[2:]])) + "\n")
+        CONTEXTS.write_text(json.dumps(trimmed(measured_contexts(sys.argv[2:]))) + "\n")
     else:
         out = Path(sys.argv[-1])
         if "--updates" in sys.argv:

@@ -120,9 +120,14 @@ def contexts(found, axes=None):
 
 
 def state_space(found, axes=None):
-    """Condition means on the axes of choice and of a feature, in both contexts (mante), of one network."""
+    """Condition means on the axes of choice and of a feature, in both contexts (mante), of one network; one scale.
+
+    Filled: evidence for output 0; the darker, the stronger.
+    """
     figure, axes = canvas(axes, 7.2, 6.0, 4, nrows=2, ncols=2)
     grid = np.reshape(axes, (2, 2))
+    every = np.concatenate([path["projection"] for path in found["axes"]["paths"]], axis=1)
+    most = 1.05 * np.abs(every).max()
     for row, which in enumerate(("motion", "colour")):
         for column, feature in enumerate(("motion", "colour")):
             ax = grid[row, column]
@@ -142,7 +147,8 @@ def state_space(found, axes=None):
                         alpha=shade,
                         mfc=colour if full else "white",
                     )
-            ax.set(xlabel="Choice axis", ylabel=f"{feature.capitalize()} axis", title=f"context: {which}")
+            ax.set(xlabel="Choice axis", ylabel=f"{feature.capitalize()} axis", xlim=(-most, most), ylim=(-most, most),
+                   title=f"context: {which}, by {feature}")  # fmt: skip
     return figure
 
 
@@ -178,9 +184,10 @@ def senses(found, axes=None):
     )
     if len(pairs):
         most = 1.15 * pairs.max()
-        axes[1].plot([0, most], [0, most], color="0.7", lw=1, zorder=0)
+        axes[1].plot([0, most], [0, most], color="0.7", lw=1, zorder=0, label="optimal")
         axes[1].plot(pairs[:, 0], pairs[:, 1], "o", color=PURPLE)
         axes[1].set(xlim=(0, most), ylim=(0, most))
+        axes[1].legend(fontsize=8, loc="upper left")
     axes[1].set(xlabel="1/σ² vision + 1/σ² audition", ylabel="1/σ² both")
     return figure
 
