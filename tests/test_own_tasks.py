@@ -195,11 +195,22 @@ def test_other_mistakes_are_named(module):
     def rare(rng):
         return ei.Trial(np.zeros((4, 1)), np.arange(4) % 2, {}, {})
 
+    def blind(rng):
+        return ei.Trial(np.ones((4, 1)), np.full(4, rng.integers(2)), {}, {})
+
+    own = np.random.default_rng(0)
+
+    def elsewhere(rng):
+        answer = int(own.integers(2))
+        return ei.Trial(np.full((4, 1), answer), np.full(4, answer), {}, {})
+
     rare.n_out = 1
     for task, kwargs, message in (
         (fails, {}, "task fails draws no trial with {}: KeyError"),
         (changes, {}, r"as many inputs in every trial, found \[1, 2\]"),
         (slow, {"dt": 20}, "draws trials of dt 50 ms, asked for 20"),
+        (blind, {}, "task blind cannot be learnt: its inputs are the same in every trial, and the labels are not"),
+        (elsewhere, {}, "task elsewhere must draw from its rng alone: the same generator gave other trials"),
         (rare, {}, "task rare has the label 1, and so n_out above it, found 1"),
         (module.pulses, {"large": 3}, "task pulses draws no trial with {'large': 3}: TypeError"),
         (module.pulses, [1], "env_kwargs must be a dict of keyword arguments, found list"),

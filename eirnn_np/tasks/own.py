@@ -16,7 +16,7 @@ from ..timestep import drawn_at
 from .installed import one_line
 from .seeds import SIZES
 
-LOOK = 200  # trials that tell how many labels there are
+LOOK, AGAIN = 200, 5  # trials that tell how many labels there are, and those of them that are drawn twice
 
 
 class Trial(NamedTuple):
@@ -146,6 +146,14 @@ def sizes(task, env_kwargs) -> Sizes:
     most = max(int(trial.labels.max()) for trial in trials)
     if all(trial.labels.min() == trial.labels.max() == trials[0].labels[0] for trial in trials):
         raise ValueError(f"task {name} cannot be learnt: every label of its trials is {trials[0].labels[0]}")
+    inputs, labels = ([trial[i].tobytes() for trial in trials] for i in (0, 1))
+    if len(set(inputs)) == 1 < len(set(labels)):
+        raise ValueError(
+            f"task {name} cannot be learnt: its inputs are the same in every trial, and the labels are not"
+        )
+    again = draw_trials(task, AGAIN, SIZES, env_kwargs)
+    if [(trial[0].tobytes(), trial[1].tobytes()) for trial in again] != [*zip(inputs, labels)][:AGAIN]:
+        raise ValueError(f"task {name} must draw from its rng alone: the same generator gave other trials")
     n_out = getattr(resolve(task), "n_out", most + 1)
     if not isinstance(n_out, int) or n_out <= most:
         raise ValueError(f"task {name} has the label {most}, and so n_out above it, found {n_out!r}")
