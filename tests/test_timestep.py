@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import eirnn_np as ei
-from eirnn_np import timestep
+from eirnn_np import song2016, timestep
 
 TASK = "ContextDecisionMaking-v0"  # of neurogym's dt, 100 ms, unless it is told
 
@@ -48,6 +48,31 @@ def test_trials_too(network, source):
     trial = ei.make_trials(TASK, 1, env_kwargs={"dt": 50}, source=source)[0]
     with pytest.raises(ValueError, match="found 20 and 50 ms"):
         ei.forward(*network, trial.inputs[:, None])
+
+
+def test_trials_side_by_side_have_one_dt(network):
+    trials = [ei.make_trials(TASK, 2, env_kwargs={"dt": dt}) for dt in (20, 50)]
+    ei.forward(*network, ei.pad_trials(trials[0])[0])
+    with pytest.raises(ValueError, match="found 20 and 50 ms"):
+        ei.forward(*network, ei.pad_trials(trials[1])[0])
+    with pytest.raises(ValueError, match="trials must have one dt, found 20, 50 ms"):
+        ei.pad_trials([*trials[0], *trials[1]])
+    unknown = [trial._replace(dt=None) for trial in trials[1]]
+    ei.forward(*network, ei.pad_trials(unknown)[0])
+    with pytest.raises(ValueError, match="found 20 and 50 ms"):  # one that is known is enough
+        ei.forward(*network, ei.pad_trials([*unknown, trials[1][0]])[0])
+
+
+def test_batches_of_the_paper_too():
+    task = song2016.task("rdm_dense")
+    params = task.init_params(0)
+    batch = task.batch(0, 0)
+    other = task.at_dt(10.0)
+    assert task.config.dt != 10
+    with pytest.raises(ValueError, match="dt must be the same for network and inputs, found 10 and"):
+        ei.loss_and_grads(other, params, *batch[:2], None, batch[2])
+    with pytest.raises(ValueError, match="dt must be the same for network and inputs, found 10 and"):
+        ei.train(ei.Trainer(other, params), task.batches(0), 1)
 
 
 def test_a_worker_says_its_dt_as_well(network):

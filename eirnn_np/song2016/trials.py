@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checks import check_float
+from ..timestep import drawn_at
 
 CATCH = -1  # in place of a condition
 NO_CHOICE = -1  # where none is right
@@ -87,8 +88,8 @@ class Trials(NamedTuple):
         T = int(self.lengths[which].max())
         inputs, targets, weights = (np.ascontiguousarray(a[:T, which]) for a in self[:3])
         epochs = {name: bounds[which] for name, bounds in self.epochs.items()}
-        return Trials(inputs, targets, weights, self.dt, self.lengths[which], self.condition[which], self.conditions,
-                      self.choice[which], epochs)  # fmt: skip
+        return Trials(drawn_at(self.dt, inputs), targets, weights, self.dt, self.lengths[which], self.condition[which],
+                      self.conditions, self.choice[which], epochs)  # fmt: skip
 
     def values(self, key: str) -> np.ndarray:
         """What the conditions say under a name, (B,); catch trials must not be among them."""
@@ -136,7 +137,9 @@ def make(task, which, uniforms, dt, conditions, durations=None, test=False) -> T
             weights[start:stop, b] = epoch.scored
         right = None if task.choice is None else task.choice(conditions[c])
         choice[b] = NO_CHOICE if right is None else right
-    return Trials(inputs, targets, weights, dt, lengths, np.asarray(which), tuple(conditions), choice, bounds)
+    return Trials(
+        drawn_at(dt, inputs), targets, weights, dt, lengths, np.asarray(which), tuple(conditions), choice, bounds
+    )
 
 
 def _bounds(task, which, uniforms, dt, durations, test):

@@ -199,12 +199,13 @@ def pad_trials(trials) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     -------
     inputs, labels, weights
         (T, B, I), (T, B) or (T, B, O), and (T, B), T that of the longest trial: after a trial's end inputs and labels
-        are 0, and so is the weight; 1 before. The state runs on behind the end, without effect on the loss.
+        are 0, and so is the weight; 1 before. The state runs on behind the end, without effect on the loss. They carry
+        the trials' dt.
 
     Raises
     ------
     ValueError
-        There are none, or they have not the same channels.
+        There are none, or they have not the same channels or dt.
     """
     trials = list(trials)
     if not trials:
@@ -216,13 +217,16 @@ def pad_trials(trials) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
                 f"trials[{k}] must have inputs (T, {inputs[0].shape[-1]}) and labels of the same T as the first, found "
                 f"{u.shape} and {y.shape}"
             )
+    known = {float(trial.dt) for trial in trials if getattr(trial, "dt", None) is not None}
+    if len(known) > 1:
+        raise ValueError(f"trials must have one dt, found {', '.join(f'{dt:g}' for dt in sorted(known))} ms")
     T, B = max(map(len, inputs)), len(trials)
     padded = np.zeros((T, B, *inputs[0].shape[1:]), np.result_type(*inputs))
     targets = np.zeros((T, B, *labels[0].shape[1:]), np.result_type(*labels))
     weights = np.zeros((T, B), np.float32)
     for b, (u, y) in enumerate(zip(inputs, labels)):
         padded[: len(u), b], targets[: len(u), b], weights[: len(u), b] = u, y, 1
-    return padded, targets, weights
+    return drawn_at(next(iter(known), None), padded), targets, weights
 
 
 def make_trials(
