@@ -230,7 +230,8 @@ def _finish(trainer, losses, batches, settings, folder, figures, report, signals
         start_up = time.perf_counter() - started
         if trainer.k < settings.steps:
             seconds = _training_loop(trainer, losses, batches, settings, folder, report, signals, on_step, checks)
-        write_losses(folder, losses)
+        else:
+            write_losses(folder, losses)
         if checks is not None:
             if checks.due(trainer.k):
                 _check(checks, trainer, losses, settings, folder, report)

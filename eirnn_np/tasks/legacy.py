@@ -103,8 +103,17 @@ def _inside(x, y, r, n, most):
 
 @inlined
 def _pairs(out, x, y, r, n):
+    """Two normals of each point.
+
+    A way out of the first loop, which is never taken, keeps LLVM from making vectors of it: where Numba has a log of
+    vectors (Intel's SVML), that has other bits than NumPy's.
+    """
     for i in range(n):
-        f = math.sqrt(-2.0 * math.log(r[i]) / r[i])
+        if r[i] >= 1.0:
+            break
+        out[2 * i] = math.log(r[i])
+    for i in range(n):
+        f = math.sqrt(-2.0 * out[2 * i] / r[i])
         out[2 * i], out[2 * i + 1] = f * y[i], f * x[i]
 
 
