@@ -218,9 +218,13 @@ def _whole(dt):
 
 
 def respond(
-    config, params, trials, seed, start="rest", kept=None, keep=("rates",), silence=None, current=None, noise=True
-):
-    """The network on these trials; see `evaluate`. What is kept is so of the first `kept` of them at most."""
+    config, params, trials, seed, start="rest", kept=None, keep=("rates",), silence=None, current=None, noise=True,
+    key=None,
+):  # fmt: skip
+    """The network on these trials; see `evaluate`. What is kept is so of the first `kept` of them at most.
+
+    `key` is a seed of noise in place of that of an evaluation with this seed.
+    """
     check_choice("start", start, STARTS)
     keep = tuple(check_choice("keep", kind, KINDS) for kind in ((keep,) if isinstance(keep, str) else keep))
     noise = check_bool("noise", noise)
@@ -230,7 +234,7 @@ def respond(
     n = len(trials)
     kept = _room(config, trials, keep, n if kept is None else kept)
     columns = _alone(trials) if start == "rest" else _columns(n)
-    key = tasks.evaluation_noise_seed(seed)
+    key = tasks.evaluation_noise_seed(seed) if key is None else key
     found: dict = {kind: [None] * n for kind in KINDS}
     actions: list = [None] * n
     for batch in _batches(columns, trials, config.n_hidden):

@@ -14,6 +14,13 @@ PHILOX_WEYL = (0x9E3779B9, 0xBB67AE85)
 INIT_STREAM = 0x494E4954  # "INIT": keeps the starting parameters apart from the noise of the same seed
 INPUT_STREAM = 0x494E5054  # "INPT": the noise on the inputs
 MASK_STREAM = 0x4D41534B  # "MASK": for random connectivity
+# High words of the seeds of noise that no training has.
+EVALUATION_NOISE, CHECK_NOISE = 0x4556414C, 0x43484543  # "EVAL", "CHEC"
+TAKEN = frozenset(
+    purpose ^ stream
+    for purpose in (0, EVALUATION_NOISE, CHECK_NOISE)
+    for stream in (0, INIT_STREAM, INPUT_STREAM, MASK_STREAM)
+) - {0}  # fmt: skip
 # Minimax polynomials, highest power first: -2 ln(1 + f) / f, sin(pi v / 2) / v and cos(pi v / 2) in v**2.
 LOG_POLYNOMIAL = (
     0.30730991, -0.34222362, 0.3284025, -0.39590075, 0.50015239, -0.66675977, 0.99999876, -1.99999967,
@@ -49,6 +56,14 @@ def seed_key(seed, stream=0):
     """The two words of the key of a seed in 0 .. 2**64 - 1; ValueError for any other."""
     seed = check_integer("seed", seed, 0, 2**64 - 1)
     return seed & 0xFFFFFFFF, (seed >> 32) ^ stream
+
+
+def check_training_seed(seed):
+    """`seed` as an int of 0 .. 2**64 - 1 of whose numbers no evaluation, no start and no mask has any."""
+    seed = check_integer("seed", seed, 0, 2**64 - 1)
+    if seed >> 32 in TAKEN:
+        raise ValueError(f"seed must not have {seed >> 32:#x} as its upper half, that of another use, found {seed}")
+    return seed
 
 
 def uniforms(seed, stream, n):

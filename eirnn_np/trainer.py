@@ -16,7 +16,7 @@ from .checks import check_array, check_integer
 from .compiled import KernelModel, make_workspace
 from .config import ModelConfig
 from .model import check_inputs, check_targets
-from .noise import seed_key
+from .noise import check_training_seed
 from .optimisers import GRADIENT_LIMITS, Adam, Optimiser, Rate
 from .params import Params, check_params
 from .threads import all_threads, limited
@@ -238,7 +238,7 @@ def check_trainer(config: ModelConfig, params: Params, seed: int, threads: int |
     check_params(config, params)
     if not params.flat.flags.carray:
         raise ValueError("params.flat must be writeable and in C order: pass params.copy()")
-    seed_key(seed)
+    check_training_seed(seed)
     if threads is None:
         return all_threads()
     most = numba.config.NUMBA_NUM_THREADS

@@ -9,6 +9,7 @@ import pytest
 from conftest import make_problem
 
 import eirnn_np as ei
+from eirnn_np import noise, tasks
 from eirnn_np.compiled import make_workspace
 from eirnn_np.trainer import RunError
 
@@ -186,6 +187,23 @@ def test_a_bad_seed_is_refused_before_a_step_is_counted(problem, seed):
     with pytest.raises(ValueError, match="seed"):
         ei.Trainer(problem.config, problem.params, seed=seed).step(problem.inputs, problem.labels)
     assert bits(problem.params) == before
+
+
+def test_no_training_has_the_noise_of_another_use(problem):
+    """The key of a draw is (low word, high word ^ use): all of them by hand."""
+    uses = {"noise": 0, "start": noise.INIT_STREAM, "inputs": noise.INPUT_STREAM, "mask": noise.MASK_STREAM}
+    measured = {tasks.evaluation_noise_seed(5), tasks.checking_noise_seed(5)}
+    assert len(measured) == 2
+    theirs = {noise.seed_key(seed, use) for seed in measured for use in uses.values()}
+    theirs |= {noise.seed_key(5, use) for name, use in uses.items() if name != "noise"}  # of a run with that seed
+    assert len(theirs) == 11
+    for low, high in theirs:
+        for make in (ei.Trainer, ei.GradientTrainer):
+            with pytest.raises(ValueError, match="seed must not have 0x[0-9a-f]{6,8} as its upper half"):
+                make(problem.config, problem.params, seed=high << 32 | low)
+    for seed in (5, 2**32 - 1, 2**32, 2**64 - 1):
+        ei.Trainer(problem.config, problem.params, seed=seed)
+        assert noise.seed_key(seed) not in theirs
 
 
 def test_params_of_another_network_are_refused(problem):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import eirnn_np as ei
+from eirnn_np import tasks
 from eirnn_np.cli import main
 from eirnn_np.runs import Stopped
 from eirnn_np.runs.criterion import parse_until
@@ -50,6 +51,22 @@ def without(tmp_path_factory):
 def losses(folder):
     with (folder / "loss.csv").open() as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def test_a_check_has_trials_and_noise_that_no_evaluation_has():
+    """By hand: trials of (EVALUATE, seed, CHECKED), noise of a key that no seed of an evaluation gives."""
+    settings = ei.Settings(**{**SMALL, "until": "accuracy>=0.9", "seed": 3, "env_kwargs": {"dt": 20}})
+    config, right = ei.ModelConfig(n_hidden=7), 0
+    params = ei.init_params(config, 3)
+    params.w_out *= 30
+    value = Checks(settings, config, params, ".", 0)._measure(params, [])
+    trials = tasks.make_trials(settings.task, 40, (tasks.EVALUATE, 3, tasks.CHECKED), {"dt": 20})
+    for i, trial in enumerate(trials):
+        noise = ei.recurrent_noise(config, 0x43484543 << 32 | 3, i, len(trial.labels), 1)
+        run = ei.forward(config, params, trial.inputs[:, None], noise)
+        right += run.outputs[-1, 0].argmax() == trial.labels[-1]
+    assert value == right / 40
+    assert 0 < right < 40
 
 
 def test_it_stops_at_the_first_check_that_is_enough(without, tmp_path):

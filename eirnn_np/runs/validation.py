@@ -95,8 +95,8 @@ class Checks:
             stream = settings.evaluation_stream(tasks.CHECKED)
             self._trials = tasks.make_trials(settings.task, settings.trials, stream, env_kwargs)
         start = "stream" if self.criterion.measure == "accuracy_in_stream" else "rest"
-        noise_seed = (settings.seed + 2**31) % 2**32  # not that of the evaluation
-        found = performance(respond(self._config, params, self._trials, noise_seed, start, 0))
+        key = tasks.checking_noise_seed(settings.seed)
+        found = performance(respond(self._config, params, self._trials, settings.seed, start, 0, key=key))
         return float(found["steps_right"]["share"] if self.criterion.measure == "steps_right" else found["accuracy"])
 
     def outcome(self):

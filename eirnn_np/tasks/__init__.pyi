@@ -17,6 +17,7 @@ from .seeds import PROBE as PROBE
 from .seeds import SHOWN as SHOWN
 from .seeds import TRAIN as TRAIN
 from .seeds import check_task_seed as check_task_seed
+from .seeds import checking_noise_seed as checking_noise_seed
 from .seeds import evaluation_noise_seed as evaluation_noise_seed
 from .sound import check_sound as check_sound
 from .tutorial import EVALUATION_TIMING as EVALUATION_TIMING

@@ -9,8 +9,9 @@ Runs train on (TRAIN, seed); whatever is measured is drawn from (EVALUATE, seed,
 import numpy as np
 
 from ..checks import check_integer
+from ..noise import CHECK_NOISE, EVALUATION_NOISE
 
-TRAIN, EVALUATE = 0x54524149, 0x4556414C  # "TRAI", "EVAL"
+TRAIN, EVALUATE = 0x54524149, EVALUATION_NOISE  # "TRAI", "EVAL"
 # After (EVALUATE, seed): batches to measure a gradient on; trials for a picture; those that a training is checked on.
 PROBE, SHOWN, CHECKED = 1, 2, 3
 # Trials by which a task is judged before anything is drawn of it: can it be learnt; do its batches show a second label;
@@ -59,5 +60,10 @@ def check_task_seed(seed, n_streams: int):
 
 
 def evaluation_noise_seed(seed: int) -> int:
-    """The key of the recurrent noise of an evaluation: a 64-bit seed whose high word no run's seed has."""
+    """The key of the recurrent noise of an evaluation: a 64-bit seed that no trainer takes."""
     return EVALUATE << 32 | check_integer("seed", seed, 0, MOST)
+
+
+def checking_noise_seed(seed: int) -> int:
+    """The same for the checks of a training, which no evaluation shares."""
+    return CHECK_NOISE << 32 | check_integer("seed", seed, 0, MOST)
