@@ -276,7 +276,8 @@ def test_lines_say_where_rest_and_stream_differ(finished, capsys):
     result["performance_in_stream"].update(accuracy=0.74, interval_95=[0.7, 0.78])
     assert performance_lines(result)[-1] == (
         "  in the stream (each trial begins as the last one ended): 0.7400 (95 % interval 0.7000 - 0.7800), from rest "
-        "0.1800: they differ by more than their intervals; training is mostly in the stream"
+        "0.1800: they differ by more than their intervals; a window of training began at rest and held 1.8 times such "
+        "a trial"
     )
     result["performance_in_stream"].update(interval_95=[0.21, 0.78])
     assert "differ" not in performance_lines(result)[-1]

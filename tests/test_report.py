@@ -10,7 +10,8 @@ from conftest import needs_neurogym
 import eirnn_np as ei
 from eirnn_np import figures, tasks
 from eirnn_np.cli import main
-from eirnn_np.runs import RunError, read_run, report
+from eirnn_np.model import input_noise
+from eirnn_np.runs import RunError, Settings, read_run, report
 
 VOID = {"meta", "br", "img", "link", "hr"}
 
@@ -109,6 +110,24 @@ def test_numbers_are_those_of_the_run(built, short_run):
     _, grads = ei.loss_and_grads(config, start, inputs, labels, backend="numpy")
     for key, gradient in grads.items():
         assert 0.5 < np.linalg.norm(gradient) / norms[0][key] < 2, key
+
+
+def test_gradient_norms_are_those_of_the_loss_that_was_trained(monkeypatch):
+    """With weights of the labels, and noise in the inputs."""
+    monkeypatch.setattr(report, "GRADIENT_BATCHES", 2)
+    settings = Settings(env_kwargs={"dt": 20}, batch_size=3, seq_len=40, seed=5, class_weights=[1.0, 7.0, 3.0])
+    config = ei.ModelConfig(n_hidden=9, sigma_in=0.3)
+    params = ei.init_params(config, 1, "float64")
+    (found,) = report.gradient_norms(settings, config, (params,))
+    expected, seed = dict.fromkeys(found, 0.0), tasks.evaluation_noise_seed(5)
+    batches = ei.make_batches(settings.task, 3, 40, settings.evaluation_stream(tasks.PROBE), {"dt": 20})
+    for k, (inputs, labels) in zip(range(2), batches):
+        drawn = [make(config, seed, k, 40, 3, "float64") for make in (ei.recurrent_noise, input_noise)]
+        weights = np.array([1.0, 7.0, 3.0])[labels]
+        _, grads = ei.loss_and_grads(config, params, inputs, labels, drawn[0], weights, "numpy", input_noise=drawn[1])
+        for key, gradient in grads.items():
+            expected[key] += np.sqrt((gradient**2).sum()) / 2
+    assert found == pytest.approx(expected, rel=1e-10)
 
 
 def test_the_same_run_gives_the_same_page(built, short_run):

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,15 @@ def test_each_study_ends_with_numbers_a_figure_and_a_table(name, small, tmp_path
     assert study.table(numbers) in out
     assert main(["study", name, "--out", str(tmp_path / "out")]) == 1  # nothing is overwritten
     assert "is not an empty folder" in capsys.readouterr().err
+
+
+def test_a_run_of_another_loss_is_refused(short_run, tmp_path):
+    shutil.copytree(short_run, tmp_path / "run")
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())
+    settings["training"]["class_weights"] = [1, 5, 5]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="was trained with class_weights"):
+        study.measure("gradient-flow", run=tmp_path / "run")
 
 
 def test_a_study_gives_the_same_numbers_twice_and_reads_a_run(small, short_run, monkeypatch):

@@ -456,6 +456,17 @@ def test_a_grid_is_read_as_json_or_as_words():
     assert parse_grid("truncation=null,3") == ("truncation", [None, 3])
 
 
+def test_options_may_be_spelled_as_the_command_has_them():
+    assert (
+        Plan({"task_kwargs": None}, {"hidden": [5, 7]}).to_dict()
+        == Plan({"env_kwargs": None}, {"n_hidden": [5, 7]}).to_dict()
+    )
+    with pytest.raises(ValueError, match="hidden and n_hidden are one setting"):
+        Plan({}, {"hidden": [5], "n_hidden": [6]})
+    with pytest.raises(ValueError, match="n_hidden is given twice"):
+        Plan({"n_hidden": 5}, {"hidden": [6]})
+
+
 def test_names_of_folders():
     plan = Plan({"steps": 5}, {"lr": [1, 0.5], "env_kwargs": [{"sigma": 1}, {}], "task": ["a/b", "c d"]}, [3])
     names = [each.name for each in plan]

@@ -30,6 +30,10 @@ def evaluate_run(settings, config, params, n_trials=None, seed=None, timing=None
         "task": settings.task,
         "env_kwargs": env_kwargs,
         "periods_ms": periods(trials),
+        "training_window": {  # of --seq-len steps, as a number of these trials
+            "steps": settings.seq_len,
+            "trials": settings.seq_len / float(np.mean([len(trial.labels) for trial in trials])),
+        },
         "seed": seed,
         "performance": analysis.performance(evaluation),
         "performance_in_stream": analysis.performance(streamed),
@@ -89,7 +93,9 @@ def performance_lines(result):
     text = "  in the stream (each trial begins as the last one ended): "
     text += f"{share:.4f} (95 % interval {low:.4f} - {high:.4f})"
     if low > most or high < least:
-        text += f", from rest {alone:.4f}: they differ by more than their intervals; training is mostly in the stream"
+        text += f", from rest {alone:.4f}: they differ by more than their intervals"
+        if window := result.get("training_window"):  # there is none in files of before
+            text += f"; a window of training began at rest and held {window['trials']:.2g} times such a trial"
     return [*lines, text]
 
 

@@ -18,7 +18,7 @@ from ..checks import check_path
 from ..config import ModelConfig
 from ..dynamics import fixed_points
 from ..files import write_file
-from ..model import loss_and_grads, recurrent_noise
+from ..model import input_noise, loss_and_grads, recurrent_noise
 from ..params import Params, effective_weights, init_params
 from ..trainer import RunError
 from .evaluation import evaluate_run, performance_lines
@@ -235,13 +235,19 @@ def _points_table(points):
 def gradient_norms(settings: Settings, config: ModelConfig, networks: tuple[Params, ...]) -> list[dict[str, float]]:
     """[{parameter: norm of its gradient}], one for each of `networks`: means over batches that training did not see."""
     stream = settings.evaluation_stream(tasks.PROBE)
-    batches = tasks.make_batches(settings.task, settings.batch_size, settings.seq_len, stream, settings.env_kwargs)
-    totals = [dict.fromkeys(params.shapes, 0.0) for params in networks]
-    for k, (inputs, labels) in zip(range(GRADIENT_BATCHES), batches):
-        (T, B), dtype = labels.shape, networks[0].dtype
-        noise = recurrent_noise(config, tasks.evaluation_noise_seed(settings.seed), k, T, B, dtype)
+    batches = tasks.make_batches(
+        settings.task, settings.batch_size, settings.seq_len, stream, settings.env_kwargs,
+        class_weights=settings.class_weights,
+    )  # fmt: skip
+    totals, seed = (
+        [dict.fromkeys(params.shapes, 0.0) for params in networks],
+        tasks.evaluation_noise_seed(settings.seed),
+    )
+    for k, (inputs, labels, *weights) in zip(range(GRADIENT_BATCHES), batches):
+        drawn = seed, k, *labels.shape, networks[0].dtype
+        noise, to_inputs = recurrent_noise(config, *drawn), input_noise(config, *drawn) if config.sigma_in else None
         for total, params in zip(totals, networks):
-            _, grads = loss_and_grads(config, params, inputs, labels, noise)
+            _, grads = loss_and_grads(config, params, inputs, labels, noise, *weights, input_noise=to_inputs)
             for key, gradient in grads.items():
                 total[key] += float(np.linalg.norm(gradient)) / GRADIENT_BATCHES
     return totals

@@ -66,6 +66,8 @@ def basis_of(run=None):
     if run is None:
         return Basis(ModelConfig())
     settings, config, params, _ = read_run(run)
+    if settings.class_weights is not None:
+        raise ValueError(f"the studies weigh all labels alike, {run} was trained with class_weights: take another run")
     return Basis(config, settings.task, settings.env_kwargs, settings.batch_size, settings.seq_len, settings.lr, params,
                  settings.seed)  # fmt: skip
 

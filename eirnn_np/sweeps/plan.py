@@ -50,6 +50,8 @@ class Plan:
     _texts: dict[str, list[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
+        for part in ("base", "grid"):
+            object.__setattr__(self, part, _spelled(getattr(self, part)))
         asked = self.grid.get("task") or [self.base.get("task", "")]
         kinds = {kind_of({"task": task}) for task in asked}
         if len(kinds) > 1:
@@ -117,6 +119,14 @@ class Plan:
     @classmethod
     def from_dict(cls, d):
         return cls(d["base"], d["grid"], parse_seeds(d["seeds"]))
+
+
+def _spelled(options):
+    """The options under their names, some of which the command spells in another way; ValueError for one in both."""
+    for theirs, name in SPELLED.items():
+        if theirs in options and name in options:
+            raise ValueError(f"{theirs} and {name} are one setting: give one of them")
+    return {SPELLED.get(name, name): value for name, value in options.items()}
 
 
 def check_option(name, known, what="a run"):
