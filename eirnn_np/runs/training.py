@@ -287,9 +287,10 @@ def _training_loop(trainer, losses, batches, settings, folder, report, signals, 
             recent = losses[-((k - 1) % settings.print_every + 1) :]
             with bar.external_write_mode():
                 report(f"Step {k}, Loss {np.mean(recent):.4f}")
-        if k % 20 == 0:
-            bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-        bar.update()
+        if not bar.disable:
+            if k % 20 == 0:
+                bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+            bar.update()
         if k % settings.checkpoint_every == 0 or k == settings.steps:
             _checkpoint(folder, trainer, losses, settings)
         signals.check()

@@ -15,16 +15,16 @@ from .catalogue import Task, describe, supports
 from .engine import Trial, run
 from .installed import INSTALL, load, quiet, release, trouble
 from .legacy import ATTEMPTS, normals
-from .seeds import check_task_seed, random_state, seed_env
+from .seeds import check_task_seed, random_state, seed_env, states
 
 __all__ = ["CompiledStream", "Trials", "compiled_trials", "self_check", "supports"]
 
 
 def _streams(task, columns, seed):
     """(key, pos, words, has, kept, work) of each column; once more for periods with a generator of their own."""
-    states = [random_state(seed, b).get_state(legacy=False) for b in columns] * (1 + task.own)
-    key = np.array([state["state"]["key"] for state in states], np.uint32)
-    pos = np.array([state["state"]["pos"] for state in states], np.int64)  # 624: words, empty, is not read before
+    begin = states(seed, columns) * (1 + task.own)
+    key = np.array([state["state"]["key"] for state in begin], np.uint32)
+    pos = np.array([state["state"]["pos"] for state in begin], np.int64)  # 624: words, empty, is not read before
     return key, pos, np.empty_like(key), np.zeros(len(key), np.int64), np.zeros(len(key)), np.empty((3, ATTEMPTS + 1))
 
 
@@ -72,41 +72,40 @@ class CompiledStream:
         self._windows = int(1 + cache_len // self.seq_len)
         self._rng = _streams(self._task, range(self.batch_size), check_task_seed(seed, self.batch_size))
         self._trial, self._z = _no_trial(self._task, self.batch_size), np.empty((self.batch_size, 0))
-        self._left, self._next, self._end = self._windows, 0, 0
+        self._left, self._ready = self._windows, []  # windows of the cache to be drawn; those drawn, last first
         if self._windows == 1:  # Dataset begins with its second cache
             self._draw(1)
 
     def _draw(self, n):
-        """The next n windows."""
+        """The next n windows, last first."""
         shape = n * self.seq_len, self.batch_size
-        self._inputs, self._labels = np.zeros((*shape, self.n_in), np.float32), np.zeros(shape, np.int64)
-        self._z, _ = run(self._inputs, self._labels, 0, *_NO_RECORD, self._z, self._trial, self._rng, self._task.engine)
+        inputs, labels = np.zeros((*shape, self.n_in), np.float32), np.zeros(shape, np.int64)
+        self._z, _ = run(inputs, labels, 0, *_NO_RECORD, self._z, self._trial, self._rng, self._task.engine)
         self._left -= n
+        drawn_at(self.dt, inputs)
+        starts = range(shape[0] - self.seq_len, -1, -self.seq_len)
+        return [(inputs[at : at + self.seq_len], labels[at : at + self.seq_len]) for at in starts]
 
     def _draw_on(self):
         """The next windows of this cache, or the first of the next one."""
         if not self._left:
             self._trial.at[:] = self._trial.edge[:, -1]
             self._left = self._windows
-        self._draw(min(self._left, AHEAD))
-        drawn_at(self.dt, self._inputs)
-        last = self._windows > 1 and not self._left  # is not given out
-        self._next, self._end = 0, len(self._labels) - self.seq_len * last
+        drawn = self._draw(min(self._left, AHEAD))
+        self._ready = drawn if self._left or self._windows == 1 else drawn[1:]
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        self.skip(1)
-        window = slice(self._next - self.seq_len, self._next)
-        return self._inputs[window], self._labels[window]
+        while not self._ready:
+            self._draw_on()
+        return self._ready.pop()
 
     def skip(self, n):
         """Pass over n batches."""
         for _ in range(n):
-            while self._next == self._end:
-                self._draw_on()
-            self._next += self.seq_len
+            next(self)
 
 
 @dataclass

@@ -23,7 +23,20 @@ END = 0x454E4421  # "END!": no column
 
 def random_state(seed, column):
     """The generator of a column."""
-    return np.random.RandomState(key_of(seed, column) if isinstance(seed, tuple) else seed + column)
+    return np.random.RandomState(_of_column(seed, column))
+
+
+def states(seed, columns):
+    """The states that the generators of these columns begin with; of one generator, as to make one takes 0.1 ms."""
+    generator, found = np.random.RandomState(0), []
+    for b in columns:
+        generator.seed(_of_column(seed, b))
+        found.append(generator.get_state(legacy=False))
+    return found
+
+
+def _of_column(seed, column):
+    return key_of(seed, column) if isinstance(seed, tuple) else seed + column
 
 
 def key_of(seed, column):
