@@ -380,6 +380,26 @@ def test_what_can_be_learnt_in_part_is_not_refused(task, env_kwargs):
     assert tasks.check_sound(task, env_kwargs) == env_kwargs["dt"]
 
 
+ODD_TIMING = {"fixation": 100, "stimulus": ("choice", [500, 300]), "decision": ("uniform", [90, 100])}
+
+
+@pytest.mark.parametrize(
+    ("task", "env_kwargs", "expected"),
+    [
+        (tasks.TUTORIAL_TASK, {"dt": 30, "timing": ODD_TIMING}, {"fixation": (100, 90), "stimulus": (500, 480)}),
+        ("MultiSensoryIntegration-v0", {"dt": 20}, {"stimulus": (750, 740)}),
+        ("GoNogo-v0", {"dt": 20, "timing": {"delay": 510}}, {"delay": (510, 500)}),
+        ("GoNogo-v0", {"dt": 10}, {}),
+    ],
+)
+def test_periods_that_lose_a_part_of_a_step_are_known(task, env_kwargs, expected):
+    assert tasks.cut_periods(task, env_kwargs) == expected
+    for trial in ei.make_trials(task, 20, env_kwargs=env_kwargs):
+        for period, (_, got) in expected.items():
+            start, end = trial.periods[period]
+            assert (end - start) * env_kwargs["dt"] in (got, 300)
+
+
 # --- refusals --------------------------------------------------------------------------------------
 
 

@@ -94,7 +94,7 @@ def run(settings=None, out=None, figures=True, report=print, on_step=None, **net
             f"{settings.algorithm}, {settings.dtype}, "
             f"{trainer.threads} thread{'s' * (trainer.threads > 1)}, seed {settings.seed}"
         )
-        for line in said:
+        for line in [*said, *_cut_periods(settings, config)]:
             report(line)
         _finish(trainer, array("d"), batches, settings, folder, figures, report, signals, started, on_step)
     return folder
@@ -204,6 +204,13 @@ def _changed(settings, config, options):
                 name, f"{{}} is {has} in this run and cannot become {value}: leave it out, or start a new run"
             )
     return replace(settings, **{name: options[name] for name in FREE if name in options})
+
+
+def _cut_periods(settings, config):
+    """A line that says which periods lose a part of a time step, if any do."""
+    found = tasks.cut_periods(settings.task, settings.env_kwargs).items()
+    text = ", ".join(f"{period} {got:.6g} of {asked:.6g} ms" for period, (asked, got) in found)
+    return [f"  at dt {config.dt:g} ms periods end with a whole time step: {text}"] if text else []
 
 
 @contextlib.contextmanager

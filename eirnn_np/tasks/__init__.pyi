@@ -20,6 +20,7 @@ from .seeds import check_task_seed as check_task_seed
 from .seeds import checking_noise_seed as checking_noise_seed
 from .seeds import evaluation_noise_seed as evaluation_noise_seed
 from .sound import check_sound as check_sound
+from .sound import cut_periods as cut_periods
 from .tutorial import EVALUATION_TIMING as EVALUATION_TIMING
 from .tutorial import SOURCES as SOURCES
 from .tutorial import TUTORIAL_TASK as TUTORIAL_TASK

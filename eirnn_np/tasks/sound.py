@@ -11,7 +11,7 @@ import numpy as np
 from .catalogue import CONTEXT_DELAY, describe, mean_low_high, supports
 from .environments import make_env
 from .installed import quiet
-from .own import name_of
+from .own import is_function, name_of
 from .replay import compiled_trials
 from .seeds import SOUND, seed_env
 
@@ -46,8 +46,26 @@ def check_sound(task, env_kwargs):
 _passed: dict = {}
 
 
+def cut_periods(task, env_kwargs):
+    """{period: (asked, got)} in ms: fixed lengths that are no whole number of time steps, which neurogym cuts."""
+    found: dict = {}
+    if is_function(task):
+        return found
+    view = _view(task, env_kwargs)
+    for period, timing in view.timing.items():
+        for length in _listed(timing):
+            got = (length // view.dt) * view.dt
+            if got != length:
+                found.setdefault(period, (length, got))
+    return found
+
+
+def _view(task, env_kwargs):
+    return _Replay(task, env_kwargs) if supports(task, env_kwargs) is None else _Neurogym(task, env_kwargs)
+
+
 def _check(task, env_kwargs):
-    view = _Replay(task, env_kwargs) if supports(task, env_kwargs) is None else _Neurogym(task, env_kwargs)
+    view = _view(task, env_kwargs)
     with quiet():
         _check_periods(view, task, env_kwargs)
         reason = _vanished(view) or _one_label(view) or _unknowable(view)
@@ -151,26 +169,30 @@ def _shortest(timing, dt):
 
     Of a range that begins below one step, a length in it that gets none.
     """
-    if isinstance(timing, int | float):
-        return float(timing) if timing > 0 else math.inf
     if hasattr(timing, "vmin"):  # neurogym's TruncExp
         return _from(timing.vmin, timing.vmax, dt)
-    if callable(timing):
-        return min((t for t in (timing() for _ in range(DRAWS)) if t > 0), default=math.inf)
-    if not isinstance(timing[0], str):
-        return min((t for t in timing if t > 0), default=math.inf)
+    lengths = [timing() for _ in range(DRAWS)] if callable(timing) else _listed(timing)
+    if lengths:
+        return min((float(t) for t in lengths if t > 0), default=math.inf)
     kind, arguments = timing
-    if kind == "constant":
-        return arguments if arguments > 0 else math.inf
-    if kind == "choice":
-        lengths = np.arange(arguments) if isinstance(arguments, int) else np.asarray(arguments)
-        return min((t for t in lengths.tolist() if t > 0), default=math.inf)
     if kind == "uniform":
         return _from(min(arguments), max(arguments), dt)
     if kind == "truncated_exponential":
         _, low, high = mean_low_high(arguments)
         return _from(low, high, dt)
     return math.inf
+
+
+def _listed(timing):
+    """The lengths in ms that a timing gives one by one: a constant, or a choice; none of a distribution."""
+    if isinstance(timing, int | float):
+        return [timing]
+    if callable(timing) or hasattr(timing, "vmin"):
+        return []
+    kind, arguments = timing if isinstance(timing[0], str) else ("choice", timing)
+    if kind == "choice":
+        return np.arange(arguments).tolist() if isinstance(arguments, int) else np.asarray(arguments).tolist()
+    return [arguments] if kind == "constant" else []
 
 
 def _from(low, high, dt):
