@@ -149,6 +149,7 @@ def pulse(trial: tasks.Trial, period: str, units, amplitude: float, n_hidden: in
     """A current (T, H) of one `amplitude` into these units during a period of the trial, 0 otherwise."""
     if period not in trial.periods:
         raise ValueError(f"period must be one of {', '.join(trial.periods) or 'none'}, found {period!r}")
+    tasks.check_periods("trial", trial)
     current = np.zeros((len(trial.labels), n_hidden))
     current[slice(*trial.periods[period]), check_units("units", units, n_hidden)] = amplitude
     return current
@@ -190,6 +191,10 @@ def _checked_trial(config, name, trial):
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= config.n_out:
         raise ValueError(f"{name}.labels must be integers in 0 .. {config.n_out - 1}, found {labels.dtype} "
                          f"{labels.min()} .. {labels.max()}")  # fmt: skip
+    for key, kind in (("info", trial.info), ("periods", trial.periods)):
+        if not isinstance(kind, dict):
+            raise ValueError(f"{name}.{key} must be a dict, found {type(kind).__name__}")
+    tasks.check_periods(name, trial)
     if trial.dt is not None and trial.dt != config.dt:
         raise ValueError(f"{name}.dt must be that of the network, {config.dt:g} ms, found {trial.dt:g}")
     return trial._replace(inputs=inputs, labels=labels.astype(np.int64))

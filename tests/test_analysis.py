@@ -129,9 +129,20 @@ def test_psychometric_shares():
     assert [row["unanswered"] for row in rows] == [0.5, 0, 0, 0]
     for row, k in zip(rows, (0, 1, 1, 1)):
         np.testing.assert_allclose(row["interval_95"], analysis.wilson_interval(k, row["n_answered"]))
-    assert analysis.psychometric(by_hand([trial(0, None), trial(1, None)], [1, 2])) is None
-    assert analysis.psychometric(by_hand([trial(None, 5.0)], [1])) is None
-    assert analysis.psychometric(by_hand([trial(2, 5.0), trial(0, 5.0)], [1, 2])) is None  # three options
+
+
+def test_a_task_without_coherence_or_two_choices_has_no_psychometric_curve():
+    for trials, message in (
+        ([trial(0, None), trial(1, None)], "the trials have no number 'coh'; their info has ground_truth"),
+        ([trial(None, 5.0)] * 2, "a psychometric curve is for two choices, told by 'ground_truth'"),
+        ([trial(2, 5.0), trial(0, 5.0)], "a psychometric curve is for two choices"),
+    ):
+        found = by_hand(trials, [1, 2])
+        with pytest.raises(ValueError, match=message):
+            analysis.psychometric(found)
+        assert analysis.where_it_is(analysis.psychometric, found) is None
+    with pytest.raises(ValueError, match="no number 'contrast'"):
+        analysis.psychometric(by_hand([trial(0, 5.0), trial(1, 5.0)], [1, 2]), key="contrast")
 
 
 def test_d_prime_of_tiny_data():
@@ -159,14 +170,20 @@ def test_d_prime_of_tiny_data():
     np.testing.assert_allclose(analysis.selectivity(by_hand(swapped, [1, 1, 1, 1], rates)), -found, atol=1e-15)
 
 
-def test_d_prime_is_none_where_it_has_no_meaning():
-    rates = [np.ones((4, 2))] * 2
-    assert analysis.selectivity(by_hand([trial(0, 5.0), trial(0, 5.0)], [1, 1], rates)) is None
-    assert analysis.selectivity(by_hand([trial(None, 5.0), trial(None, 5.0)], [1, 1], rates)) is None
-    other = trial(1, 5.0)._replace(periods={"fixation": (0, 4)})
-    assert analysis.selectivity(by_hand([trial(0, 5.0), other], [1, 1], rates)) is None
-    empty = [trial(0, 5.0, (2, 2)), trial(1, 5.0, (1, 2))]
-    assert analysis.selectivity(by_hand(empty, [1, 1], rates)) is None
+@pytest.mark.parametrize(
+    ("trials", "message"),
+    [
+        ([trial(0, 5.0), trial(0, 5.0)], r"ground truth 0 and 1, found \[0\]; see tuning"),
+        ([trial(None, 5.0), trial(None, 5.0)], "the trials have no number 'ground_truth'; their info has coh"),
+        ([trial(0, 5.0), trial(1, 5.0)._replace(periods={"fixation": (0, 4)})], 'a period "stimulus", found fixation'),
+        ([trial(0, 5.0, (2, 2)), trial(1, 5.0, (1, 2))], "no rates are kept of the stimulus .* ground truth 0"),
+    ],
+)
+def test_d_prime_is_refused_where_it_has_no_meaning(trials, message):
+    found = by_hand(trials, [1, 1], [np.ones((4, 2))] * 2)
+    with pytest.raises(ValueError, match=message):
+        analysis.selectivity(found)
+    assert analysis.where_it_is(analysis.selectivity, found) is None
 
 
 def test_unit_order_sorts_within_e_and_within_i():
@@ -242,7 +259,7 @@ def test_evaluation_of_another_task():
     found = ei.evaluate(config, ei.init_params(config), "ContextDecisionMaking-v0", {"dt": 20}, 40)
     assert len(found.trials) == len(found.rates) == 40
     assert analysis.performance(found)["n_trials"] == 40
-    assert analysis.psychometric(found) is None
+    assert analysis.where_it_is(analysis.psychometric, found) is None
 
 
 def test_a_trial_gives_the_same_whatever_runs_beside_it(network):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import eirnn_np as ei
-from eirnn_np import evaluation, tasks
+from eirnn_np import analysis, evaluation, tasks
 
 H = 7
 
@@ -110,6 +110,8 @@ def trial(**changes):
         ([trial(labels=np.zeros(3, int))], r"trials\[0\].labels must have shape \(4,\)"),
         ([trial(labels=np.zeros(4))], r"trials\[0\].labels must be integers in 0 .. 2, found float64"),
         ([trial(labels=np.full(4, 3))], r"trials\[0\].labels must be integers in 0 .. 2"),
+        ([trial(info=None)], r"trials\[0\].info must be a dict, found NoneType"),
+        ([trial(periods=[1])], r"trials\[0\].periods must be a dict, found list"),
         ([trial(dt=10.0)], r"trials\[0\].dt must be that of the network, 20 ms, found 10"),
         ([trial(inputs=np.zeros((0, 3)), labels=np.zeros(0, int))], r"trials\[0\] must have at least one time step"),
     ],
@@ -117,6 +119,26 @@ def trial(**changes):
 def test_trials_that_do_not_fit_are_named(network, trials, message):
     with pytest.raises(ValueError, match=message):
         ei.evaluate(*network, trials=trials)
+
+
+@pytest.mark.parametrize("span", [(200, 400), (0, 5), (3, 2), (-1, 3), (0.0, 2.0), (1,), "ab", None])
+def test_a_period_that_is_not_within_the_trial_is_refused_wherever_a_trial_is_read(network, span):
+    """In ms, one step too long, reversed, negative, no time steps: it would be a stimulus of no time step at all."""
+    config, params = network
+    wrong = trial(labels=np.arange(4) % 2, periods={"cue": (0, 4), "stimulus": span})
+    for read in (
+        lambda: ei.evaluate(config, params, trials=[wrong]),
+        lambda: ei.evaluate(config, params, lambda rng: wrong, n_trials=2),
+        lambda: ei.make_batches(lambda rng: wrong),
+        lambda: ei.pulse(wrong, "stimulus", [0], 1.0, H),
+        lambda: analysis.held_inputs([wrong]),
+    ):
+        with pytest.raises(
+            ValueError, match=r"period stimulus must lie within the trial's 4 time steps, .* not ms; found"
+        ):
+            read()
+    empty, numpy = trial(periods={"stimulus": (4, 4)}), trial(periods={"stimulus": np.array([1, 4])})
+    assert len(ei.evaluate(config, params, trials=[empty, numpy]).trials) == 2
 
 
 def test_a_silenced_unit_sends_nothing_and_hears_all(network):

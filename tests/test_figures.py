@@ -266,3 +266,5 @@ def test_psychometric_curve_has_the_ideal_observer_beside_it():
     segments = np.array(bars[2][0].get_segments())
     np.testing.assert_allclose(segments[:, :, 1], [(0.18, 0.23), (0.48, 0.53), (0.73, 0.78)])
     assert len(figures.psychometric_curve(rows).axes[0].get_legend_handles_labels()[1]) == 1
+    (other,) = figures.psychometric_curve([{"value": row.pop("coherence"), **row} for row in rows]).axes
+    assert other.get_xlabel() == "Signed value"  # of another key than "coh"

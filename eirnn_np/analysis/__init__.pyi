@@ -15,6 +15,7 @@ from .choices import chronometric as chronometric
 from .choices import fit_psychometric as fit_psychometric
 from .choices import reaction_times as reaction_times
 from .entries import held_inputs as held_inputs
+from .entries import where_it_is as where_it_is
 from .perturbation import lesion_curve as lesion_curve
 from .perturbation import perturbation_curve as perturbation_curve
 from .population import PCA as PCA

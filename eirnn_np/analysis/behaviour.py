@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import tasks
 from ..evaluation import Evaluation
-from .entries import entry, info
+from .entries import NotOfThisTask, entry, info
 
 
 def wilson_interval(n_correct: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -107,7 +107,7 @@ def _acts(actions):
 
 def psychometric(
     evaluation: Evaluation, key: str | None = None, within: str | None = None, sign: str | None = "ground_truth"
-) -> list[dict] | dict | None:
+) -> list[dict] | dict:
     """Share of choices of option 2 among the answers, against a number that the task gives with each trial.
 
     Parameters
@@ -126,24 +126,22 @@ def psychometric(
         For each value: ``value`` (and ``coherence``, the same, if the key is "coh"), ``n_trials``, ``n_answered``,
         ``unanswered`` (the share of trials without a choice), ``share`` of choice 2 among the answered and its
         ``interval_95``, both None if there is none. With `within`: {its value: such a list}.
-    None
-        Where the task has other than two choices, or no coherence and no `key` was given.
 
     Raises
     ------
     ValueError
-        A name is not in the trials' info, or is no number there.
+        A name is not in the trials' info, or is no number there; the task has not two choices.
     """
-    values = _entry(evaluation, "coh" if key is None else key, given=key is not None)
-    groups = None if within is None else _entry(evaluation, within, given=True)
+    values = entry(evaluation, "coh" if key is None else key) + 0.0
+    groups = None if within is None else entry(evaluation, within)
     options = _options(evaluation)
-    if values is None or options is None:
-        return None
-    values = values + 0.0
+    if options is None:
+        raise NotOfThisTask(
+            "a psychometric curve is for two choices, told by 'ground_truth' of the trials' info as 0 and 1 or 1 and "
+            "2; see accuracy_by for others"
+        )
     if sign is not None and values.min() >= 0:
-        sides = _entry(evaluation, sign, given=sign != "ground_truth")
-        if sides is None:
-            return None
+        sides = entry(evaluation, sign)
         second = evaluation.targets == options[1] if sign == "ground_truth" else sides == sides.max()
         values = np.where(second, values, -values) + 0.0  # at 0 the sign says nothing: those trials are one point
     if groups is None:
@@ -180,11 +178,6 @@ def _options(evaluation):
         if set(truth.tolist()) <= set(pair) and pair[0] + offset[0] > 0:
             return int(pair[0] + offset[0]), int(pair[1] + offset[0])
     return None
-
-
-def _entry(evaluation, name, given):
-    """A number of each trial's info, (N,); None, or a ValueError if it was asked for by name, where there is none."""
-    return entry(evaluation, name) if given else info(evaluation, name)
 
 
 def ideal_observer(cohs: Sequence[float] | np.ndarray, sigma: float, dt: float, n_steps: int) -> np.ndarray:

@@ -2,6 +2,20 @@
 
 import numpy as np
 
+from ..tasks import check_periods
+
+
+class NotOfThisTask(ValueError):
+    """The trials do not have what a measure is about."""
+
+
+def where_it_is(measure, evaluation):
+    """A measure of an evaluation, or None where its task has no such thing."""
+    try:
+        return measure(evaluation)
+    except NotOfThisTask:
+        return None
+
 
 def info(evaluation, key):
     """A number that the task gives with each trial, (N,), or None where it gives none."""
@@ -17,7 +31,7 @@ def entry(evaluation, key, number=True):
     if values is None or (number and values.dtype.kind not in "iufb"):
         names = sorted({str(name) for trial in evaluation.trials for name in trial.info})
         what = "number" if number else "value"
-        raise ValueError(f"the trials have no {what} {key!r}; their info has {', '.join(names) or 'nothing'}")
+        raise NotOfThisTask(f"the trials have no {what} {key!r}; their info has {', '.join(names) or 'nothing'}")
     return values
 
 
@@ -55,7 +69,8 @@ def held_inputs(trials, periods=("stimulus", "decision")):
     or else for each last label; of any other period one for all trials. Empty where the trials have no such period.
     """
     found: dict = {}
-    for trial in trials:
+    for k, trial in enumerate(trials):
+        check_periods(f"trials[{k}]", trial)
         for period, (start, stop) in trial.periods.items():
             if period not in periods or stop <= start:
                 continue

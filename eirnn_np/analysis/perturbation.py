@@ -13,6 +13,7 @@ from ..config import ModelConfig
 from ..evaluation import check_units, evaluate, pulse
 from ..params import Params
 from .behaviour import performance, psychometric
+from .entries import where_it_is
 
 KINDS = ("all", "excitatory", "inhibitory")
 
@@ -85,7 +86,7 @@ def perturbation_curve(
         last = int(run.targets.max())
         rows.append(
             {"amplitude": float(amplitude), "accuracy": measured["accuracy"], "interval_95": measured["interval_95"],
-             "no_choice": measured["no_choice"], "psychometric": psychometric(run),
+             "no_choice": measured["no_choice"], "psychometric": where_it_is(psychometric, run),
              "share": float((run.choices[answered] == last).mean()) if answered.any() else None}
         )  # fmt: skip
     return rows

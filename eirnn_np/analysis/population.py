@@ -9,28 +9,32 @@ import numpy as np
 
 from ..checks import check_array, check_choice, check_float, check_integer
 from ..evaluation import Evaluation
-from .entries import entry, groups, info, onset, step_ms
+from .entries import NotOfThisTask, entry, groups, onset, step_ms
 
 CORRECTIONS = ("benjamini-hochberg", "bonferroni", "none")
 
 
-def selectivity(evaluation: Evaluation) -> np.ndarray | None:
-    """d' of each unit between the two ground truths, over the time steps of the stimulus; (H,) or None.
+def selectivity(evaluation: Evaluation) -> np.ndarray:
+    """d' of each unit between the two ground truths, over the time steps of the stimulus; (H,).
 
     d' = (mean_0 - mean_1) / sqrt((sd_0^2 + sd_1^2 + 1e-7) / 2), pooled over trials and time steps, as the
-    tutorials compute it. None for a task without a stimulus period or without two ground truths.
+    tutorials compute it. ValueError for a task without a period "stimulus" or without two ground truths, 0 and 1:
+    `tuning` takes any period and number.
     """
-    truth = info(evaluation, "ground_truth")
-    if truth is None or set(np.unique(truth)) != {0, 1}:
-        return None
-    if any("stimulus" not in trial.periods for trial in evaluation.trials):
-        return None
+    truth = entry(evaluation, "ground_truth")
+    if set(np.unique(truth)) != {0, 1}:
+        raise NotOfThisTask(f"selectivity is for trials of ground truth 0 and 1, found {np.unique(truth).tolist()}; "
+                            "see tuning for others")  # fmt: skip
+    for trial in evaluation.trials:
+        if "stimulus" not in trial.periods:
+            raise NotOfThisTask(f'selectivity is for trials with a period "stimulus", found '
+                                f"{', '.join(trial.periods) or 'none'}; see tuning for others")  # fmt: skip
     means, variances = [], []
     for side in (0, 1):
         found = [rates[slice(*trial.periods["stimulus"])] for trial, rates, g in
-                 zip(evaluation.trials, evaluation.rates, truth) if g == side and rates is not None]  # fmt: skip
+                 zip(evaluation.trials, evaluation.rates or (), truth) if g == side and rates is not None]  # fmt: skip
         if not sum(map(len, found)):
-            return None
+            raise NotOfThisTask(f"no rates are kept of the stimulus of any trial of ground truth {side}")
         pooled = np.concatenate(found, dtype=np.float64)
         means.append(pooled.mean(axis=0))
         pooled -= means[-1]  # in place, as there can be many

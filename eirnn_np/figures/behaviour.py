@@ -119,13 +119,14 @@ def _name(names, action):
 
 
 def psychometric_curve(rows, ideal=None, ax=None):
-    """Share of choice 2 among the answers against signed coherence, with 95 % intervals and the ideal observer.
+    """Share of choice 2 among the answers against signed coherence, or what `rows` are about, with 95 % intervals.
 
     `ideal` is the ideal observer's accuracy, {coherence: accuracy}, as densely as it shall be drawn: see
     `analysis.ideal_curve`. Where trials were left unanswered, their share too.
     """
     figure, ax = canvas(ax, 5.6, 3.8)
-    coherence = np.array([row["coherence"] for row in rows])
+    key, xlabel = ("coherence", "Signed coherence (%)") if "coherence" in rows[0] else ("value", "Signed value")
+    coherence = np.array([row[key] for row in rows])
     nothing = float("nan"), float("nan")  # no trial was answered: no point
     share = np.array([float("nan") if row["share"] is None else row["share"] for row in rows])
     low, high = np.array([row["interval_95"] or nothing for row in rows]).T
@@ -139,6 +140,6 @@ def psychometric_curve(rows, ideal=None, ax=None):
                 label="network (95 % interval)")  # fmt: skip
     if silent.any():
         ax.plot(coherence, silent, "x:", color=INHIBITORY, ms=4, lw=1.0, label="trials without a choice")
-    ax.set(xlabel="Signed coherence (%)", ylabel="Share of choice 2 among the answers", ylim=(-0.03, 1.03))
+    ax.set(xlabel=xlabel, ylabel="Share of choice 2 among the answers", ylim=(-0.03, 1.03))
     ax.legend(loc="lower right")
     return figure

@@ -20,7 +20,9 @@ def run_figures(config, params, losses, evaluation, ideal, task_trials):
     """
     dt = config.dt
     by, order = sorting(evaluation, config.n_exc)
-    d_prime, psychometric = analysis.selectivity(evaluation), analysis.psychometric(evaluation)
+    d_prime, psychometric = (
+        analysis.where_it_is(measure, evaluation) for measure in (analysis.selectivity, analysis.psychometric)
+    )
     kept = np.array([rates is not None for rates in evaluation.rates])
     example = int((evaluation.correct & kept).argmax())  # the first that is right, or the first
     figures = {
@@ -39,7 +41,7 @@ def run_figures(config, params, losses, evaluation, ideal, task_trials):
 
 def sorting(evaluation, n_exc):
     """What the units are sorted by within E and within I, and their order: d', or else the mean rate."""
-    d_prime = analysis.selectivity(evaluation)
+    d_prime = analysis.where_it_is(analysis.selectivity, evaluation)
     if d_prime is None:  # a task without two choices
         means = np.mean([rates.mean(axis=0) for rates in evaluation.rates if rates is not None], axis=0)
         return "mean rate", analysis.unit_order(means, n_exc)

@@ -38,9 +38,9 @@ def evaluate_run(settings, config, params, n_trials=None, seed=None, timing=None
         "performance": analysis.performance(evaluation),
         "performance_in_stream": analysis.performance(streamed),
         "ideal_observer": analysis.task_ideal_observer(settings.task, env_kwargs, evaluation),
-        "psychometric": analysis.psychometric(evaluation),
+        "psychometric": analysis.where_it_is(analysis.psychometric, evaluation),
     }
-    d_prime = analysis.selectivity(evaluation)
+    d_prime = analysis.where_it_is(analysis.selectivity, evaluation)
     result["selectivity"] = None if d_prime is None else d_prime.tolist()
     return evaluation, result
 

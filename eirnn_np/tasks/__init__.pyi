@@ -10,6 +10,7 @@ from .environments import make_env as make_env
 from .installed import NeurogymError as NeurogymError
 from .installed import quiet as quiet
 from .own import Trial as Trial
+from .own import check_periods as check_periods
 from .own import name_of as name_of
 from .seeds import CHECKED as CHECKED
 from .seeds import EVALUATE as EVALUATE

@@ -6,6 +6,7 @@ Shapes: T time steps, B trials, I inputs.
 
 import importlib.util
 import inspect
+import operator
 import os
 import sys
 from typing import Any, NamedTuple
@@ -85,6 +86,20 @@ def _named(task):
     return task_found
 
 
+def check_periods(name, trial):
+    """ValueError where a period is not within the trial: in ms, reversed, negative. A Trial is read with this."""
+    for period, span in trial.periods.items():
+        try:
+            first, last = map(operator.index, span)
+        except (TypeError, ValueError):
+            first, last = -1, -1
+        if not 0 <= first <= last <= len(trial.labels):
+            raise ValueError(
+                f"{name}: period {period} must lie within the trial's {len(trial.labels)} time steps, as (first, one "
+                f"past the last) in time steps, not ms; found {span!r}"
+            )
+
+
 def draw(task, rng, env_kwargs):
     """One checked trial of a function; dt is passed where it takes one."""
     function = resolve(task)
@@ -114,6 +129,7 @@ def _checked(name, found, dt):
     for key, kind in (("info", found.info), ("periods", found.periods)):
         if not isinstance(kind, dict):
             raise ValueError(f"{what} with a dict as {key}, found {type(kind).__name__}")
+    check_periods(f"task {name}", found)
     if found.dt is not None and dt is not None and found.dt != dt:
         raise ValueError(
             f"task {name} draws trials of dt {found.dt:g} ms, asked for {dt:g}: let it take dt, or ask for {found.dt:g}"
