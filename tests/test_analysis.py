@@ -293,14 +293,22 @@ def test_noise_of_a_trial_is_that_of_its_number(network, monkeypatch):
 
 
 def test_evaluation_shares_no_trial_with_training(network):
-    """Whatever the seeds: those that once were streams of training too."""
-    batches = [next(ei.make_batches(batch_size=16, seq_len=6000, seed=seed))[0] for seed in range(0, 64, 16)]
-    trained = {u.tobytes() for inputs in batches for u in inputs.reshape(-1, 3) if u[1] != 0}
+    """Whatever the seeds: those that once were streams of training too, and those of runs."""
+    trained, env_kwargs = set(), tasks.default_env_kwargs(PDM, None)
+    for seed in (*range(0, 64, 16), *((tasks.TRAIN, seed) for seed in (0, 1, 17))):
+        for _, (inputs, _) in zip(range(15), ei.make_batches(batch_size=16, seq_len=100, seed=seed)):
+            trained |= {u.tobytes() for u in inputs.reshape(-1, 3) if u[1] != 0}
+
+    def noisy(trials):
+        found = {u.tobytes() for trial in trials for u in trial.inputs if u[1] != 0}
+        assert len(found) > 400
+        return found
+
+    for seed in (0, 1, 17, (tasks.TRAIN, 1)):  # such streams would be seen
+        assert noisy(ei.make_trials(PDM, 40, seed, env_kwargs)) <= trained
     for seed in (0, 1, 17, tasks.TRAIN):
-        found = ei.evaluate(*network, env_kwargs=tasks.default_env_kwargs(PDM, None), n_trials=100, seed=seed)
-        noisy = [u.tobytes() for trial in found.trials for u in trial.inputs if u[1] != 0]
-        assert len(noisy) > 1000
-        assert not trained & set(noisy)
+        for kwargs in (env_kwargs, None):
+            assert not trained & noisy(ei.evaluate(*network, env_kwargs=kwargs, n_trials=40, seed=seed).trials)
 
 
 # --- in the stream ---------------------------------------------------------------------------------
