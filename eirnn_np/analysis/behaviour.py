@@ -46,16 +46,19 @@ def performance(evaluation: Evaluation) -> dict:
     silent = (evaluation.targets != 0) & (evaluation.choices <= 0)
     result["no_choice"] = float(silent.mean())
     if evaluation.actions is not None:
-        due = [(decision(trial), trial.labels) for trial in evaluation.trials]
-        right = [actions[steps] == labels[steps] for (steps, labels), actions in zip(due, evaluation.actions)]
-        k = sum(bool(steps.all()) for steps in right)
-        single = [labels[-1] for steps, labels in due if (labels[steps] == labels[-1]).all()]
+        due = [decision(trial) for trial in evaluation.trials]
+        labels = [trial.labels[steps] for trial, steps in zip(evaluation.trials, due)]
+        numbers = np.array([len(each) for each in labels])
+        right = np.array([np.count_nonzero(actions[steps] == each)
+                          for actions, steps, each in zip(evaluation.actions, due, labels)])  # fmt: skip
+        k = int((right == numbers).sum())
+        single = [each[-1] for each in labels if np.count_nonzero(each == each[-1]) == len(each)]
         most = max(np.unique(single, return_counts=True)[1], default=0)
         result["steps_right"] = {
             "share": k / len(right), "interval_95": list(wilson_interval(k, len(right))),
             "constant": float(most / len(right)),
         }  # fmt: skip
-        result["step_accuracy"] = float(np.mean([np.count_nonzero(steps) / len(steps) for steps in right]))
+        result["step_accuracy"] = float(np.mean(right / numbers))
     result["timing"] = timing_error(evaluation)
     coherence = info(evaluation, "coh")
     if coherence is not None:

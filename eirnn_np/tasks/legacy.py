@@ -43,7 +43,7 @@ def _twist(words, key):
     temper(words, key)
 
 
-@compiled
+@inlined
 def _word(key, words, pos):
     if pos[0] >= 624:
         _twist(words, key)
@@ -59,14 +59,14 @@ def _join(high, low):
     return (np.float64(high) * 67108864.0 + np.float64(low)) * (1.0 / 9007199254740992.0)
 
 
-@compiled
+@inlined
 def double(key, words, pos):
     """random_sample()."""
     high = _word(key, words, pos)
     return _join(high, _word(key, words, pos))
 
 
-@compiled
+@inlined
 def below(key, words, pos, n):
     """randint(0, n), n <= 2**32: one word an attempt, masked, rejected above n - 1; n = 1 takes none."""
     mask = n - 1
