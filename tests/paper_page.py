@@ -64,7 +64,8 @@ def render(text, numbers, updates, by_context):
     blocks = {"lead": lead, "learning": learning, "claims": table, "fits": fits, "gaze": gaze, "pictures": pictures,
               "contexts": contexts, "conflict": lambda numbers: conflict(by_context),
               "omega": omega, "shares": lambda numbers: shares(updates),
-              "costs": lambda numbers: costs(updates), "whole": whole}  # fmt: skip
+              "costs": lambda numbers: costs(numbers, updates),
+              "whole": lambda numbers: whole(numbers, updates)}  # fmt: skip
     for name, make in blocks.items():
         before, mark, rest = text.partition(f"<!-- {name} -->\n")
         assert mark, name
@@ -109,14 +110,26 @@ def counted(values, n):
     return "-" if not values else spread(values) + ("" if len(values) == n else f", n {len(values)}")
 
 
-def minutes_of(numbers, seed=None):
-    """{task: minutes of CPU until a network had learnt it}: the median, or those of one seed; where it was counted."""
+def minutes_of(numbers, updates):
+    """{task: minutes of one core until a network has learnt it}: median trials at the cost of updates and checks."""
+    found = {}
+    for name in NAMES:
+        done = [each["result"]["trials"] for each in numbers.get(name, []) if each["result"]["reached"]]
+        if done:
+            task, cost, trials = TASKS[name], updates[name], float(np.median(done))
+            checks = 1 + trials / task.check_every
+            found[name] = (trials / task.batch_size * cost["update_ms"] / 1000 + checks * cost["check_s"]) / 60
+    return found
+
+
+def counted_minutes(numbers):
+    """{task: minutes of CPU until a network had learnt it}: the median of those where it was counted."""
     found = {}
     for name in NAMES:
         results = [each["result"] for each in numbers.get(name, [])]
-        done = [r for r in results if r["reached"] and r.get("cpu_seconds") and seed in (None, r["seed"])]
-        if done:
-            found[name] = float(np.median([r["cpu_seconds"] for r in done])) / 60
+        took = [r["cpu_seconds"] / 60 for r in results if r["reached"] and r.get("cpu_seconds")]
+        if took:
+            found[name] = float(np.median(took))
     return found
 
 
@@ -184,37 +197,38 @@ def followed(task, seed, trials, params):
     return found
 
 
-def costs(updates):
-    """What an update and a validation take."""
-    rows = ["| task | time steps x trials of an update | an update, ms | a validation, s |",
-            "| --- | --- | --- | --- |"]  # fmt: skip
+def costs(numbers, updates):
+    """What an update and a validation take, and a whole training by that."""
+    rows = ["| task | time steps x trials of an update | an update, ms | a validation, s | until learnt, min |",
+            "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    minutes = minutes_of(numbers, updates)
     for name in NAMES:
         cost = updates[name]
         rows.append(
             f"| {name} | {cost['time_steps']} x {TASKS[name].batch_size} | {spread(cost['updates_ms'])} | "
-            f"{cost['check_s']:.2g} |"
+            f"{cost['check_s']:.2g} | {f'{minutes[name]:.1f}' if name in minutes else 'not known'} |"
         )
     return "\n".join(rows)
 
 
-def whole(numbers):
+def whole(numbers, updates):
     """The whole paper with one seed."""
-    minutes = minutes_of(numbers)
+    minutes, took = minutes_of(numbers, updates), counted_minutes(numbers)
     missing = [name for name in NAMES if name not in minutes]
     longest = sorted(minutes, key=lambda name: -minutes[name])[:3]
-    parts, total = ", ".join(f"{minutes[name]:.0f} {name}" for name in longest), sum(minutes.values())
+    parts = ", ".join(f"{minutes[name]:.1f} {name}" for name in longest)
     text = (
-        f"One network of each of {len(minutes)} tasks, by the medians of CPU above: {total:.0f} minutes of one core, "
-        f"of them {parts}. Two at a time on two cores, in the order of the command: {two_cores(minutes):.0f} minutes "
-        "(asked for: under 40, at best 20)."
+        f"One network of each of {len(minutes)} tasks, the median number of trials above at the costs below: "
+        f"{sum(minutes.values()):.0f} minutes of one core, of them {parts}. Two at a time on two cores, in the order "
+        f"of the command: {two_cores(minutes):.0f} minutes (asked for: under 40, at best 20)."
     )
     text += f" Not in it: {', '.join(missing)}." if missing else ""
-    seeds = sorted({each["result"]["seed"] for name in NAMES for each in numbers.get(name, [])})
-    all_of = [found for found in (minutes_of(numbers, seed) for seed in seeds) if len(found) == len(NAMES)]
-    if all_of:
-        each = spread([two_cores(found) for found in all_of])
-        one = "seed" if len(all_of) == 1 else "seeds"
-        text += f" By the {len(all_of)} {one} for which every task's was counted, on two cores: {each} minutes."
+    if took:
+        same = sum(minutes[name] for name in took)
+        text += (
+            f" The networks above took {sum(took.values()):.0f} minutes of CPU on a busy machine, for one of each of "
+            f"the {len(took)} tasks where it was counted; by the costs below that is {same:.0f}."
+        )
     return textwrap.fill(text, 118, break_on_hyphens=False)
 
 
