@@ -3,9 +3,9 @@
     python benchmarks/sweeps.py [--part NAME ...] [--rounds 5] [--networks 100] [--many 10000] [--steps 5000]
                                 [--json FILE] [--markdown FILE]
 
-Parts: startup throughput organisation many hundred parent scheduler. Each part's numbers go into the JSON file under
-its name and leave the others there. A network is the tutorial's unless a part says otherwise; a core a network, on all
-cores. Contestants of `throughput` and `hundred` take turns in one run. Needs, for `hundred`, the extra [bench].
+Parts: startup throughput between organisation many hundred parent scheduler. Each part's numbers go into the JSON file
+under its name and leave the others there. A network is the tutorial's unless a part says otherwise; a core a network,
+on all cores. Contestants of `throughput` and `hundred` take turns in one run. Needs, for `hundred`, the extra [bench].
 """
 
 import argparse
@@ -123,6 +123,7 @@ def throughput(arguments, scratch):
     sweep_parent_ = scratch / "one"
     (sweep_parent_ / "runs").mkdir(parents=True)
     (sweep_parent_ / network.PLAN).write_text(json.dumps(SESSION))
+    one_network(20, sweep_parent_, arguments.rounds, expected)  # loads the kernels, as a worker does before its first
     try:
         for k in range(arguments.rounds):
             before = alone.seconds_a_step(arguments.steps)
@@ -148,6 +149,41 @@ def one_network(steps, folder, seed, expected):
     spans.append(time.process_time())
     first, whole, last = np.diff(spans)
     return (first + last) / whole
+
+
+def between(arguments, scratch):
+    """What a network does beside its steps, by CPU time: batches alone and between steps, evaluation, normals."""
+    from eirnn_np.runs.evaluation import evaluate_run
+    from eirnn_np.runs.settings import model_config
+    from eirnn_np.tasks import legacy, replay
+
+    config, settings = model_config(ei.Settings())
+    params = ei.init_params(config, 0)
+    trainer = ei.Trainer(config, params.copy(), settings.lr, 0, threads=1)
+    batches = ei.make_batches(settings.task, 16, 100, settings.training_stream, settings.env_kwargs)
+    ready = itertools.cycle([next(batches) for _ in range(8)])
+    key, pos, words, has, kept, work = replay._streams(batches._task, [0], 0)
+    normals = np.empty(100_000)
+
+    def cpu(action, n):
+        begun = time.process_time()
+        for _ in range(n):
+            action()
+        return 1e6 * (time.process_time() - begun) / n
+
+    found: dict = {name: [] for name in ("step_us", "batch_us", "batch_between_us", "evaluation_ms", "normal_ns")}
+    for k in range(-2, 20 * arguments.rounds):
+        before = cpu(lambda: trainer.step(*next(ready)), 30)
+        drawn = cpu(lambda: trainer.step(*next(batches)), 30)
+        step = (before + cpu(lambda: trainer.step(*next(ready)), 30)) / 2
+        batch = cpu(lambda: next(batches), 150)
+        normal = cpu(lambda: legacy.normals(normals, key[0], words[0], pos, has, kept, work), 1) / normals.size * 1e3
+        with limited(1):
+            evaluation = cpu(lambda: evaluate_run(settings, config, params), 1) / 1e3
+        if k >= 0:
+            for values, value in zip(found.values(), (step, batch, drawn - step, evaluation, normal)):
+                values.append(value)
+    return {name: summary(values) for name, values in found.items()}
 
 
 def organisation(arguments, scratch):
@@ -273,7 +309,7 @@ def scheduler(arguments, scratch):
     return [asyncio.run(fake_dask.measure(1000, n)) for n in (arguments.many, 10 * arguments.many)]
 
 
-PARTS = {f.__name__: f for f in (startup, throughput, organisation, many, hundred, parent, scheduler)}
+PARTS = {f.__name__: f for f in (startup, throughput, between, organisation, many, hundred, parent, scheduler)}
 
 
 # --- text -------------------------------------------------------------
@@ -295,6 +331,11 @@ def markdown(result):
         rows.append((f"throughput of networks of {part['steps']:,} steps, share of processes that do nothing but "
                      "`Trainer.step`", f"{spread(part['share'], 100)} %; by CPU time, one network in one process, "
                      f"{spread(part['share_of_cpu_time'], 100)} %"))  # fmt: skip
+    if part := parts.get("between"):
+        rows.append((f"CPU time beside steps of {spread(part['step_us'])} µs: a batch by itself; between steps; "
+                     "evaluation of 500 trials, from rest and in stream; a normal of NumPy's legacy generator, in bulk",
+                     f"{spread(part['batch_us'])} µs; {spread(part['batch_between_us'])} µs; "
+                     f"{spread(part['evaluation_ms'])} ms; {spread(part['normal_ns'])} ns"))  # fmt: skip
     if part := parts.get("organisation"):
         rows.append(("organisation of a network (its CPU time less steps, batches, evaluation)",
                      f"{spread(part['ms'])} ms; with them, at 20 steps and 20 trials, "
