@@ -4,6 +4,7 @@ Each returns the value in the type that the code works with, or raises a ValueEr
 expected and what was found. Imports numpy alone.
 """
 
+import difflib
 import math
 import os
 from collections.abc import Sequence
@@ -64,6 +65,12 @@ def check_path(name: str, value) -> Path:
     if not isinstance(value, str | os.PathLike) or not os.fspath(value):
         raise ValueError(f"{name} must be a path, found {value!r}")
     return Path(value)
+
+
+def meant(given, known) -> str:
+    """ "; did you mean 'timing'?", or nothing where no name of `known` is like `given`."""
+    near = difflib.get_close_matches(str(given), known, 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def check_dtype(dtype: DTypeLike) -> np.dtype:

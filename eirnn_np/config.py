@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
-from .checks import check_array, check_bool, check_choice, check_float, check_integer
+from .checks import check_array, check_bool, check_choice, check_float, check_integer, meant
 from .functions import ACTIVATIONS, CONSTRAINTS
 from .noise import MASK_STREAM, uniforms
 
@@ -237,11 +237,15 @@ class ModelConfig:
 
 
 _init = ModelConfig.__init__
+_KNOWN = [f.name for f in fields(ModelConfig)] + ["n_exc"]
 
 
 @functools.wraps(_init)
 def _init_with_n_exc(self, *args, n_exc=None, **given):
     """n_exc is read as E, whichever way E was given, and so it cannot be the field that tells the two ways apart."""
+    for name in given:
+        if name not in _KNOWN:
+            raise TypeError(f"ModelConfig has no field {name!r}{meant(name, _KNOWN)}")
     _init(self, *args, **(given if n_exc is None else {**given, "exc_number": n_exc}))
 
 

@@ -3,10 +3,12 @@
 Shapes: I inputs, H units, E excitatory units, R units that are read out (E, or H), O outputs; weights are [to, from].
 """
 
+import errno
 import math
 import os
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -27,6 +29,12 @@ STATE_DICT_KEYS = {
     "w_out": "fc.weight",
     "b_out": "fc.bias",
     "x0": "rnn.x0",  # only in networks with a trained initial state; the original has none
+}
+OTHER_KEYS = {  # of torch.nn.RNN
+    "weight_ih_l0": "rnn.input2h.weight",
+    "bias_ih_l0": "rnn.input2h.bias",
+    "weight_hh_l0": "rnn.h2h.weight",
+    "bias_hh_l0": "rnn.h2h.bias",
 }
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module")  # of DataParallel, torch.compile, FSDP
 MASK_KEYS = ("rnn.h2h.mask",)  # where a copy of the original has registered its mask as a buffer
@@ -245,7 +253,7 @@ def _read_state_dict(d):
     missing = [k for name, k in STATE_DICT_KEYS.items() if k not in d and name != "x0"]
     unknown = sorted(set(d) - {*STATE_DICT_KEYS.values(), *MASK_KEYS})
     if missing or unknown:
-        raise ValueError(f"state_dict: missing keys {missing}, unknown keys {unknown}")
+        raise ValueError(f"state_dict: missing keys {missing}, unknown keys {unknown}{_renaming(missing, unknown)}")
     arrays = {name: d[k] for name, k in STATE_DICT_KEYS.items() if k in d}
     if arrays["w_in"].ndim != 2 or arrays["w_out"].ndim != 2:
         raise ValueError("state_dict: rnn.input2h.weight and fc.weight must be matrices")
@@ -257,6 +265,21 @@ def _read_state_dict(d):
         view[...] = check_array(STATE_DICT_KEYS[name], arrays[name], view.shape)
     masks = [check_array(key, d[key], (H, H), np.float64) for key in MASK_KEYS if key in d]
     return params, masks[0] if masks else None
+
+
+def _renaming(missing, unknown):
+    """How keys that are the original's but for their names are to be renamed, in words; nothing for others."""
+    new = {}
+    for key in unknown:
+        name = OTHER_KEYS.get(key.rpartition(".")[2]) or next((m for m in missing if m.endswith(f".{key}")), None)
+        if name in missing:
+            new[key] = name
+    if not new:
+        return ""
+    text = f"; rename them: {{new.get(key, key): value for key, value in d.items()}} with new = {new}"
+    if any(key.endswith("_l0") for key in unknown):
+        text += "; torch.nn.RNN has no leak and no Dale's principle (dt = tau, constraint='free' and a mask of ones)"
+    return text
 
 
 def _plain_keys(keys):
@@ -355,7 +378,13 @@ def load_params(path: str | os.PathLike) -> tuple[ModelConfig, Params]:
 
     Raises ValueError if it is not such a file or its parts do not fit, OSError if it cannot be read.
     """
-    tensors, metadata = load_tensors(path)
+    if Path(path).is_dir():
+        what = "is a folder; of a run, load_params reads the file params.safetensors in it"
+        raise IsADirectoryError(errno.EISDIR, what, str(path))
+    try:
+        tensors, metadata = load_tensors(path)
+    except ValueError as error:
+        raise ValueError(f"{error}{_of_torch(path)}") from None
     if not isinstance(metadata, dict) or "config" not in metadata:
         raise ValueError(f"{path}: not a parameter file of eirnn-np (it holds no configuration)")
     try:
@@ -365,6 +394,15 @@ def load_params(path: str | os.PathLike) -> tuple[ModelConfig, Params]:
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     return config, params
+
+
+def _of_torch(path):
+    """What to do with a file that torch.save wrote, old or new; nothing for others."""
+    with open(path, "rb") as file:
+        start = file.read(2)
+    if start not in (b"PK", b"\x80\x02"):
+        return ""
+    return f"; if torch.save wrote it: eirnn_np.from_state_dict(torch.load({str(path)!r}))"
 
 
 def take_masks(tensors):

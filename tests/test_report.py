@@ -1,6 +1,7 @@
 """The report of a run: complete, well-formed, needing nothing from outside, and readable without seeing."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -133,6 +134,17 @@ def test_gradient_norms_are_those_of_the_loss_that_was_trained(monkeypatch):
 def test_the_same_run_gives_the_same_page(built, short_run):
     again = report.build_report(short_run.name, *read_run(short_run))
     assert again == built
+
+
+def test_the_page_says_where_evaluation_json_is_of_another_timing(built, short_run, tmp_path, capsys):
+    assert report.OTHER not in built
+    run = shutil.copytree(short_run, tmp_path / "run")
+    assert main(["evaluate", str(run), "--timing", '{"stimulus": 1000}', "--trials", "60"]) == 0
+    assert "evaluation.json; report and figures show the timing of the training" in capsys.readouterr().out
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert report.OTHER in page
+    assert "fixation 500, stimulus 500, decision 100 ms" in page
 
 
 @needs_neurogym

@@ -34,6 +34,8 @@ def run(arguments):
         beside = f"; ideal observer {ideal['by_coherence'][row['coherence']]:.4f}" if ideal else ""
         say(f"  coherence {row['coherence']:5.1f} %: {row['accuracy']:.4f} of {row['n_trials']} "
             f"({low:.4f} - {high:.4f}){beside}")  # fmt: skip
+    if arguments.timing is not None:
+        say(f"  in {arguments.run}/evaluation.json; report and figures show the timing of the training")
 
 
 def _paper(arguments):

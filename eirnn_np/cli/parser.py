@@ -126,7 +126,7 @@ def model_options(parser, group):
             option(group, f"--{name}-{which}", Penalties, argparse.SUPPRESS, type=float)
     option(group, "--l2-rates", Penalties, "penalty of r^2; also --l1-in, --l2-rec, ... -out", type=float, metavar="X")
     option(group, "--omega", Penalties, "factor of Omega's gradient", type=float, metavar="X")
-    group.add_argument("--config", metavar="FILE", help="options from this JSON file or a run's config.json")
+    group.add_argument("--config", metavar="FILE", help="options from this JSON file or a run's folder")
 
 
 def given_options(arguments):
@@ -146,6 +146,8 @@ def _read_options(path):
     from ..runs import Settings
     from ..sweeps.plan import SPELLED
 
+    if Path(path).is_dir():  # a run
+        path = Path(path) / "config.json"
     try:
         content = json.loads(Path(path).read_text(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -1,12 +1,13 @@
 """The evaluation of a run: its numbers, the lines that say them, and its figures."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 
 from .. import analysis, tasks
 from ..evaluation import draw_trials, respond
-from ..files import write_json
+from ..files import read_text, write_json
 
 KEPT = 2000  # trials whose rates are kept: bounds the memory
 SHOWN_PERIODS = 8
@@ -57,6 +58,18 @@ def periods(trials):
 def write_evaluation(folder, result):
     """Write evaluation.json from the plain values of `evaluate_run`."""
     write_json(Path(folder) / "evaluation.json", _string_keys(result))
+
+
+def kept_is(path, result):
+    """Is the evaluation in this file, if there is one, of the same timing, seed and number of trials as `result`?"""
+
+    def asked(of):
+        return of["env_kwargs"], of["seed"], of["performance"]["n_trials"]
+
+    try:
+        return asked(json.loads(read_text(path))) == asked(json.loads(json.dumps(_string_keys(result))))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # nothing is known
+        return True
 
 
 def performance_lines(result):

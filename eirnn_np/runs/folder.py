@@ -103,6 +103,8 @@ def read_run(folder):
         config, params = load_params(folder / "params.safetensors")
         losses = _read_losses(folder, settings.steps)
     except FileNotFoundError as error:
+        if not folder.exists():
+            raise RunError(f"there is no run folder {folder}") from None
         missing = Path(error.filename).name
         hint = ""
         if missing != "config.json" and (folder / "config.json").exists():

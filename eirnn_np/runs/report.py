@@ -21,7 +21,7 @@ from ..files import write_file
 from ..model import input_noise, loss_and_grads, recurrent_noise
 from ..params import Params, effective_weights, init_params
 from ..trainer import RunError
-from .evaluation import evaluate_run, performance_lines
+from .evaluation import evaluate_run, kept_is, performance_lines
 from .folder import environment, read_run, start_params
 from .settings import Settings
 
@@ -54,6 +54,10 @@ ALGORITHM_NAMES = {
     "rflo": "RFLO (eligibility traces, fixed random feedback)",
 }
 
+OTHER = (
+    "evaluation.json in the run folder holds another evaluation: eirnn-np evaluate was asked for another timing, seed "
+    "or number of trials. This page shows that of the training."
+)
 OPTIMISER_NAMES = {"adam": "Adam", "sgd": "SGD"}
 
 # Colours of the figures that a dark page has to change; any grey becomes one of three.
@@ -116,7 +120,8 @@ def write_report(run: str | os.PathLike, path: str | os.PathLike | None = None) 
     """
     run = check_path("run", run)
     path = run / "report.html" if path is None else check_path("path", path)
-    html = build_report(run.resolve().name, *read_run(run))
+    settings, config, params, losses = read_run(run)
+    html = build_report(run.resolve().name, settings, config, params, losses, run / "evaluation.json")
     try:
         write_file(path, html)
     except OSError as error:
@@ -132,8 +137,10 @@ def _start(config, settings):
         return init_params(config, settings.seed, settings.dtype)
 
 
-def build_report(name: str, settings: Settings, config: ModelConfig, params: Params, losses: np.ndarray) -> str:
-    """The page, as text, from what `read_run` gives."""
+def build_report(
+    name: str, settings: Settings, config: ModelConfig, params: Params, losses: np.ndarray, kept: Path | None = None
+) -> str:
+    """The page, as text, from what `read_run` gives; it says where the evaluation in the file `kept` is another."""
     evaluation, result = evaluate_run(settings, config, params)
     start = _start(config, settings)
     norms = gradient_norms(settings, config, (start, params))
@@ -168,6 +175,7 @@ def build_report(name: str, settings: Settings, config: ModelConfig, params: Par
         f"{settings.seq_len} time steps. Mean loss of the last {len(recent)} steps: {np.mean(recent):.4f} nats per "
         "time step.</p>" + show("training_loss"),
         "Performance": "".join(f"<p>{escape(line.strip())}.</p>" for line in performance_lines(result))
+        + ("" if kept is None or kept_is(kept, result) else f"<p>{OTHER}</p>")
         + show("psychometric", "selectivity")
         + _performance_table(result)
         + table(

@@ -137,6 +137,8 @@ def resume(folder, figures=True, report=print, on_step=None, **options):
             saved = read_checkpoint(folder, report)
             settings = _settings_of(folder, saved.config, saved.info, report)
         except FileNotFoundError:
+            if not folder.exists():
+                raise RunError(f"there is no run folder {folder}") from None
             raise RunError(f"{folder} holds no run to go on with: it has no checkpoint") from None
         except OSError as error:
             raise RunError(f"cannot read the run {folder}: {error.strerror or error}") from None

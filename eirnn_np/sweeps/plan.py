@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,8 +51,13 @@ class Plan:
     _texts: dict[str, list[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        for part in ("base", "grid"):
-            object.__setattr__(self, part, _spelled(getattr(self, part)))
+        if not isinstance(self.grid, Mapping):
+            raise ValueError(f'grid must be a dict of lists, such as {{"lr": [0.001, 0.003]}}, found {self.grid!r}')
+        for name, values in self.grid.items():
+            if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
+                raise ValueError(f"the grid of {name} must be a list of values, such as [{values!r}], found {values!r}")
+        object.__setattr__(self, "base", _spelled(self.base))
+        object.__setattr__(self, "grid", _spelled({name: list(values) for name, values in self.grid.items()}))
         asked = self.grid.get("task") or [self.base.get("task", "")]
         kinds = {kind_of({"task": task}) for task in asked}
         if len(kinds) > 1:
@@ -64,6 +70,8 @@ class Plan:
             raise ValueError("the seeds of a sweep are given by seeds, such as 0:20")
         if twice := sorted(set(self.base) & set(self.grid)):
             raise ValueError(f"{twice[0]} is given twice: for all networks, and in the grid")
+        if not isinstance(self.seeds, Iterable):
+            raise ValueError(f"seeds must be a list of seeds, such as range(5) or '0:5', found {self.seeds!r}")
         seeds = [check_integer("seeds", seed, 0, MAX_SEED) for seed in self.seeds]
         _check_different("seeds", seeds, list(map(str, seeds)))
         object.__setattr__(self, "seeds", seeds)

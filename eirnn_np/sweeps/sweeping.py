@@ -101,8 +101,8 @@ def _plan(settings, seeds, grid, network):
         default, seed = asdict(Settings()), settings.seed
         base = {name: value for name, value in asdict(settings).items()
                 if value != default[name] and name != "seed" and name not in grid}  # fmt: skip
-    seeds = [seed] if seeds is None else parse_seeds(seeds) if isinstance(seeds, str) else list(seeds)
-    return Plan({**base, **network}, {name: list(values) for name, values in grid.items()}, seeds)
+    seeds = [seed] if seeds is None else parse_seeds(seeds) if isinstance(seeds, str) else seeds
+    return Plan({**base, **network}, grid, seeds)
 
 
 def resume_sweep(folder, *, executor=None, workers=None, retries=1, figures=True, report=print):

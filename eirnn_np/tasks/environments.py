@@ -4,10 +4,14 @@ A task must be supervised (new_trial gives `ob` and `gt`), observe a vector and 
 not fit is refused with its reason.
 """
 
+import contextlib
+import inspect
+import re
 from numbers import Real
 
 import numpy as np
 
+from ..checks import meant
 from ..timestep import drawn_at
 from .catalogue import TASKS, hardly_ever, mean_low_high, supports
 from .installed import check_known, load, one_line, quiet
@@ -15,6 +19,7 @@ from .own import make_own_env, name_of, resolve
 from .seeds import seed_env
 
 SHORTEST_DT, MOST_STEPS = 0.01, 10**6  # ms; time steps of one period
+DISTRIBUTIONS = ("uniform", "choice", "truncated_exponential", "constant", "until")
 
 
 class NeurogymStream:
@@ -93,6 +98,7 @@ def make_env(task, env_kwargs):
                 elif env.gt.min() < 0 or env.gt.max() >= action.n:
                     reason = "its ground truth is not one of its actions"
         except Exception as error:  # a task may raise anything at all on arguments it did not expect
+            _check_keywords(error, name, task, env_kwargs)
             raise ValueError(f"task {name} does not start with {env_kwargs}: {one_line(error)}") from None
     if reason:
         raise ValueError(f"task {name} does not fit: {reason}")
@@ -100,8 +106,27 @@ def make_env(task, env_kwargs):
         return make()  # one that has drawn nothing yet
 
 
+def _check_keywords(error, name, task, env_kwargs):
+    """ValueError where `error` is that of a keyword argument which the task does not have."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error)) if isinstance(error, TypeError) else None
+    if found is None or found[1] not in env_kwargs:
+        return
+    key, known, periods = found[1], {"dt", "timing"}, {}
+    with contextlib.suppress(Exception):  # it does not start without arguments either
+        env = task() if isinstance(task, type) else load(name).make(task).unwrapped
+        known, periods = set(inspect.signature(type(env)).parameters) - {"kwargs"}, env.timing
+    if key in periods:
+        hint = f'; it is a period, whose length is given by "timing": {{"{key}": {env_kwargs[key]!r}}}'
+    else:
+        hint = meant(key, known) or f"; it has {', '.join(sorted(known))}"
+    raise ValueError(f"task {name} has no keyword argument {key!r}{hint}") from None
+
+
 def check_times(env_kwargs):
-    """Refuse what neurogym would take no end of time or memory for; all else about a task is neurogym's to judge."""
+    """Refuse lengths that are none, and what neurogym would take no end of time or memory for.
+
+    All else about a task is neurogym's to judge.
+    """
     if not isinstance(env_kwargs, dict):
         return
     dt, timing = env_kwargs.get("dt", 100), env_kwargs.get("timing")
@@ -109,6 +134,11 @@ def check_times(env_kwargs):
     if dt < SHORTEST_DT:
         raise ValueError(f"dt must be at least {SHORTEST_DT} ms, found {dt}")
     for period, spec in timing.items() if isinstance(timing, dict) else ():
+        if not _is_length(spec):
+            raise ValueError(
+                f"timing of {period} must be a number of ms, a list of them to choose from, or [distribution, "
+                f"arguments] with one of {', '.join(DISTRIBUTIONS)}; found {spec!r}"
+            )
         if isinstance(spec, list | tuple) and len(spec) == 2 and spec[0] == "truncated_exponential":
             if _hardly_ever(spec[1]):
                 raise ValueError(f"timing of {period} would be rejected 10,000 times for each that is drawn: {spec!r}")
@@ -116,6 +146,14 @@ def check_times(env_kwargs):
         for value in _numbers_in(spec):
             if not abs(value) <= MOST_STEPS * dt:
                 raise ValueError(f"timing of {period} must be at most {MOST_STEPS:,} steps of {dt} ms, found {value}")
+
+
+def _is_length(spec):
+    """Is it what neurogym reads as the length of a period? Of a function, an array or an object it will say itself."""
+    if isinstance(spec, list | tuple):
+        named = len(spec) == 2 and isinstance(spec[0], str)
+        return spec[0] in DISTRIBUTIONS if named else bool(spec) and all(isinstance(value, Real) for value in spec)
+    return spec is not None and not isinstance(spec, str | bytes | dict | set)
 
 
 def _numbers_in(spec):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import meant
 from ..timestep import drawn_at
 from .installed import one_line
 from .seeds import SIZES
@@ -76,7 +77,10 @@ def _named(task):
             found = importlib.import_module(module)
         except Exception as error:
             sys.path.pop(0)
-            raise ValueError(f"task {task}: cannot import {module} ({one_line(error)})") from None
+            lost = error.name if isinstance(error, ModuleNotFoundError) else None  # it, and not what it imports?
+            there = f": run in the folder that has {lost}, or put that folder on PYTHONPATH"
+            hint = there if lost and f"{module}.".startswith(f"{lost}.") else ""
+            raise ValueError(f"task {task}: cannot import {module} ({one_line(error)}){hint}") from None
     except Exception as error:  # a user's module may raise anything
         raise ValueError(f"task {task}: cannot import {module} ({one_line(error)})") from None
     task_found = getattr(found, name, None)
@@ -103,9 +107,16 @@ def check_periods(name, trial):
 def draw(task, rng, env_kwargs):
     """One checked trial of a function; dt is passed where it takes one."""
     function = resolve(task)
-    parameters = inspect.signature(function).parameters.values()
-    takes_dt = any(p.name == "dt" or p.kind is p.VAR_KEYWORD for p in parameters)
-    given = {name: value for name, value in env_kwargs.items() if takes_dt or name != "dt"}
+    others = list(inspect.signature(function).parameters.values())[1:]  # after rng
+    takes = [p.name for p in others if p.kind is not p.VAR_KEYWORD]
+    if len(takes) < len(others):  # **kwargs
+        given = env_kwargs
+    else:
+        given = {name: value for name, value in env_kwargs.items() if name in takes or name != "dt"}
+        for name in given:
+            if name not in takes:
+                hint = meant(name, takes) or f"; it takes {', '.join(['rng', *takes])}"
+                raise ValueError(f"task {name_of(task)} takes no argument {name!r}{hint}")
     try:
         found = function(rng, **given)
     except Exception as error:  # a user's function may raise anything

@@ -17,6 +17,7 @@ from .seeds import SOUND, seed_env
 
 TRIALS = 400
 MOST_STEPS = 10**6  # of all trials that are looked at together
+MANY_STEPS = 10**4  # of one trial, at a dt below 1 ms
 DRAWS = 1000  # of a duration that is a function
 OFTEN = 8  # trials that an input must be seen in for its labels to be compared
 
@@ -68,6 +69,7 @@ def _check(task, env_kwargs):
     view = _view(task, env_kwargs)
     with quiet():
         _check_periods(view, task, env_kwargs)
+        _check_milliseconds(view, task)
         reason = _vanished(view) or _one_label(view) or _unknowable(view)
     if reason:
         raise ValueError(f"task {name_of(task)} cannot be learnt at dt {view.dt:g} ms: {reason}")
@@ -146,6 +148,16 @@ def _check_periods(view, task, env_kwargs):
         raise ValueError(
             f"timing names {', '.join(map(repr, unknown))}, which task {name_of(task)} does not have; its periods are "
             f"{', '.join(sorted(known))}"
+        )
+
+
+def _check_milliseconds(view, task):
+    """ValueError where dt must have been meant in seconds."""
+    n = len(next(iter(view.trials()))[-1])
+    if view.dt < 1 and n > MANY_STEPS:
+        raise ValueError(
+            f"dt must be in ms, as all times are: at {view.dt:g} ms a trial of task {name_of(task)} has {n:,} time "
+            f"steps; {view.dt:g} s is dt={1000 * view.dt:g}"
         )
 
 
