@@ -176,7 +176,7 @@ def tables(numbers):
             "largest real part of an eigenvalue, end"]  # fmt: skip
     rows = [
         [rule, f"{numbers['lr'][a]:g}", common.middle(numbers["loss"][a]), common.middle(numbers["accuracy"][a]),
-         f"{common.spread(common.array(numbers['angle_own'][a])[:, -1], 0)}°" if a else "",
+         _degrees(common.array(numbers["angle_own"][a])[:, -1]) if a else "",
          common.middle(common.array(numbers["max_real"][a])[:, -1], 2)]
         for a, rule in enumerate(numbers["rules"])
     ]  # fmt: skip
@@ -187,3 +187,8 @@ def tables(numbers):
     ]  # fmt: skip
     return [(head, rows), (["angle to BPTT's gradient", f"before training, n = {n_start}",
                             f"at weights trained by BPTT, end, n = {n_bptt}"], angles)]  # fmt: skip
+
+
+def _degrees(values):
+    text = common.spread(values, 0)
+    return f"{text}°" if "±" in text else text
