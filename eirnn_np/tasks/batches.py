@@ -61,7 +61,7 @@ def make_batches(
     Returns
     -------
     iterator of (inputs, labels), or of (inputs, labels, weights)
-        (T, B, I) float32, (T, B) int64, (T, B) float64, each batch in arrays of its own. Its attributes ``n_in``,
+        (T, B, I) float32, (T, B) int64, (T, B) float64; nothing else is written to them. Its attributes ``n_in``,
         ``n_out``, ``batch_size``, ``seq_len``, ``dt`` (ms) and ``source`` say what it yields.
 
     Raises
