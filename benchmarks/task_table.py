@@ -51,6 +51,7 @@ SETTINGS: dict[str, dict] = {
     "DelayPairedAssociation-v0": {
         "timing": {"stim1": 300, "delay_btw_stim": 200, "stim2": 300, "delay_aft_stim": 120, "decision": 300}},
     "DualDelayMatchSample-v0": {
+        "action_weight": 10, "steps": 5000, "drawn": 600,
         "timing": dict.fromkeys(("fixation", "sample", "delay1", "cue1", "test1", "delay2", "cue2", "test2"), 200)},
     "GoNogo-v0": {},
     "HierarchicalReasoning-v0": {"steps": 1000},
@@ -62,15 +63,19 @@ SETTINGS: dict[str, dict] = {
     "PerceptualDecisionMakingDelayResponse-v0": {"timing": {"stimulus": 800, "delay": 200, "decision": 300}},
     "PostDecisionWager-v0": {"dt": 20, "action_weight": 30},
     "ProbabilisticReasoning-v0": {"batch_size": 8, "steps": 1500},
-    "PulseDecisionMaking-v0": {"dt": 10, "steps": 1500},
-    "ReadySetGo-v0": {"action_weight": 20, "timing": {"ready": 80, "set": 80}},
+    "PulseDecisionMaking-v0": {  # neurogym's own cues are 10 ms, a tenth of tau: 1,500 steps learnt nothing of them
+        "dt": 20, "steps": 2000, "action_weight": 10,
+        "timing": {**dict.fromkeys([f"{period}{i}" for i in range(6) for period in ("cue", "bin")], 60),
+                   "decision": 200, "fixation": 200}},
+    "ReadySetGo-v0": {
+        "dt": 20, "action_weight": 20, "steps": 6000, "drawn": 600, "timing": {"ready": 80, "set": 80}},
     "perceptualdecisionmaking.roitman02-v0": {"dt": 20, "action_weight": 10},
     **{f"yang19.{name}-v0": RING for name in (
         "go", "rtgo", "dlygo", "anti", "rtanti", "dlyanti", "dm1", "dm2", "ctxdm1", "multidm")},
     **{f"yang19.{name}-v0": HARDER for name in (
         "ctxdm2", "dlydm1", "dlydm2", "ctxdlydm1", "ctxdlydm2", "multidlydm")},
-    "yang19.dms-v0": {**RING, **MATCH},
-    **{f"yang19.{name}-v0": {**HARDER, **MATCH, "action_weight": 3} for name in ("dnms", "dmc", "dnmc")},
+    # Half of these trials end in "fixate": a weight of 10 works against them.
+    **{f"yang19.{name}-v0": {**HARDER, **MATCH, "action_weight": 3} for name in ("dms", "dnms", "dmc", "dnmc")},
 }  # fmt: skip
 
 
