@@ -138,9 +138,9 @@ def test_training_loss_shows_every_step_and_the_mean_around_it():
     every, mean = ax.lines
     np.testing.assert_array_equal(every.get_ydata(), losses)
     np.testing.assert_array_equal(every.get_xdata(), np.arange(1, 501))
-    np.testing.assert_array_equal(mean.get_xdata(), every.get_xdata())
+    np.testing.assert_array_equal(mean.get_xdata(), np.arange(1, 477))  # as long as 24 come after it
     assert "50 steps" in mean.get_label()
-    around = {0: losses[:1], 9: losses[5:14], 250: losses[226:275], 498: losses[497:], 499: losses[499:]}
+    around = {0: losses[:1], 9: losses[5:14], 250: losses[226:275], 475: losses[451:]}
     np.testing.assert_allclose(mean.get_ydata()[list(around)], [values.mean() for values in around.values()])
 
 
@@ -150,9 +150,10 @@ def test_the_mean_of_the_loss_stays_inside_the_cloud(n):
     losses = 0.08 + np.exp(-steps / 120) + 0.02 * rng.uniform(-1, 1, n)  # falls as fast as the tutorial's
     mean = figures.training_loss(losses).axes[0].lines[1].get_ydata()
     smooth = 0.08 + np.exp(-steps / 120)
-    assert len(mean) == n
-    assert (np.abs(mean - smooth) <= 0.021 + 0.03 * (steps < 400)).all()
-    for k in range(0, n, 50):
+    assert n - 100 <= len(mean) <= n
+    assert (np.abs(mean - smooth[: len(mean)]) <= 0.021 + 0.03 * (steps[: len(mean)] < 400)).all()
+    assert n < 5000 or np.ptp(mean[-500:]) < 0.01  # no mean of few at the end
+    for k in range(0, len(mean), 50):
         near = losses[max(0, k - 15) : k + 16]
         assert near.min() - 0.002 <= mean[k] <= near.max() + 0.002
 
@@ -195,6 +196,9 @@ def test_actions_have_names():
 def test_activity_says_which_trial_it_is():
     trial = next(t for t in ei.make_trials(tasks.TUTORIAL_TASK, 30) if t.labels[-1] == 2 and t.info["coh"] == 25.6)
     rates = np.ones((len(trial.labels), 7))
+    gap = figures.activity(trial._replace(periods={"cue": (5, 10), "decision": (20, 30)}), rates, 5, 20.0)
+    lines = [line.get_xdata()[0] for line in gap.axes[0].lines if len(line.get_xdata()) == 2]
+    assert {100.0, 200.0, 400.0} <= set(lines)  # the cue's end, too
     title = figures.activity(trial, rates, 5, 20.0, choice=1).axes[0].get_title()
     assert title == "25.6 % coherence, right: choice 2, chosen: choice 1"
     assert figures.activity(trial, rates, 5, 20.0).axes[0].get_title() == "25.6 % coherence, right: choice 2"

@@ -46,6 +46,8 @@ def test_a_keyword_argument_that_a_task_does_not_have(task):
 def test_an_argument_that_a_function_does_not_take(tmp_path, monkeypatch, capsys):
     with pytest.raises(ValueError, match="task pulse takes no argument 'timing'; it takes rng, dt"):
         ei.make_trials(pulse, 2, env_kwargs={"timing": {"stimulus": 100}})
+    with ei.make_batches(pulse, 2, 9, worker=True) as batches:
+        assert batches.source == "own function, one worker"
     (tmp_path / "nearby.py").write_text("def f(rng): 1 / 0\n")
     with pytest.raises(ValueError, match="cannot import elsewhere .* run in the folder that has elsewhere, or put"):
         ei.make_batches("elsewhere:f")

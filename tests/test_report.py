@@ -167,23 +167,13 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 
 def test_a_run_of_another_algorithm_is_called_by_its_name(tmp_path):
     run, page = tmp_path / "run", tmp_path / "page.html"
-    options = [
-        "--algorithm",
-        "tbptt",
-        "--truncation",
-        "3",
-        "--steps",
-        "4",
-        "--trials",
-        "20",
-        "--no-figures",
-        "--hidden",
-        "8",
-    ]
+    options = "--algorithm tbptt --truncation 3 --steps 4 --trials 20 --no-figures --hidden 8".split()
+    options += ["--class-weights", "1", "2", "2.5"]
     assert main(["train", "--quiet", "--out", str(run), *options]) == 0
     assert main(["report", str(run), "--out", str(page)]) == 0
     text = " ".join(Page(page.read_text()).text)
     assert "trained by backpropagation through time, truncated after 3 time steps" in text
+    assert re.search(r"nats per time step, a mean weighted by label \(1, 2, 2\.5\)", text)
 
 
 def test_a_page_that_cannot_be_written_is_one_line(short_run, tmp_path, capsys):

@@ -120,6 +120,17 @@ def test_a_curve_has_the_means_of_its_steps_and_ends_where_the_network_does(tmp_
     assert steps[0] == 1.5
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.08, 1.1), (0.31, 0.42), (0.004, 7.0), (0.9, 1.2)])
+def test_the_axis_of_a_learning_curve_has_several_numbers(low, high):
+    losses = np.geomspace(high, low, 40)[None]
+    ax = pictures.learning_curves([(np.arange(40), losses)], ["lr 0.1"]).axes[0]
+    ax.figure.canvas.draw()
+    bottom, top = ax.get_ylim()
+    shown = [tick.get_text() for value, tick in zip(ax.get_yticks(), ax.get_yticklabels()) if bottom <= value <= top]
+    assert len(set(shown)) == len(shown) >= 3
+    assert all(float(text) > 0 for text in shown)
+
+
 def test_the_heat_map_has_a_mean_in_each_cell():
     groups = [np.array(values) for values in ([0.25, 0.75], [1.0], [np.nan], [0.5, np.nan], [0.0], [0.125])]
     figure = pictures.heat_map(groups, (3, 2), ("lr", "sigma_rec"), ([1, 2, 3], [4, 5]), "accuracy")

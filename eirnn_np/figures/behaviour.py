@@ -49,13 +49,15 @@ def action_names(trials, n_out=None):
 
 
 def centred_mean(values, smooth):
-    """Mean of about `smooth` values around each one: of fewer near both ends, as many on either side.
+    """Mean of about `smooth` values around each one, as many on either side, up to the last that has them all.
 
-    At step k it holds at most k values, so that where a loss falls steeply the mean falls with it.
+    At step k it holds at most k values, so that where a loss falls steeply the mean falls with it. At the end it holds
+    no fewer than before: a mean of ever fewer values would wander like one of them.
     """
-    values, n = np.asarray(values, float), len(values)
-    at = np.arange(n)
-    half = np.minimum(np.minimum((smooth - 1) // 2, at // 2), n - 1 - at)
+    values, widest = np.asarray(values, float), (smooth - 1) // 2
+    at = np.arange(len(values))
+    half = np.minimum(widest, at // 2)
+    at, half = (of[at + half < len(values)] for of in (at, half))
     total = np.concatenate([[0.0], np.cumsum(values)])
     return (total[at + half + 1] - total[at - half]) / (2 * half + 1)
 
@@ -67,7 +69,8 @@ def training_loss(losses, smooth=200, ax=None):
     steps = np.arange(1, len(losses) + 1)
     ax.plot(steps, losses, color="0.8", lw=0.6, label="each step")
     smooth = max(1, min(smooth, len(losses) // 10 or 1))
-    ax.plot(steps, centred_mean(losses, smooth), color="0.1", lw=1.8, label=f"mean of {smooth} steps around it")
+    mean = centred_mean(losses, smooth)
+    ax.plot(steps[: len(mean)], mean, color="0.1", lw=1.8, label=f"mean of {smooth} steps around it")
     ax.set(xlabel="Training step", ylabel="Loss (nats per time step)", xlim=(0, len(losses)), ylim=(0, None))
     ax.legend()
     return figure
@@ -87,11 +90,13 @@ def activity(trial, rates, n_exc, dt, choice=None, ax=None):
         lines = ax.plot(time, rates[:, units], color=colour, lw=1.0, alpha=0.7)
         if lines:
             lines[0].set_label(label)
+    for at in {at for start, stop in trial.periods.values() if stop - start > 2 for at in (start, stop)}:
+        if at < len(rates):  # where one ends and none begins, too
+            ax.axvline(at * dt, color="0.85", lw=1, zorder=0)
     for name, (start, stop) in trial.periods.items():
         if stop - start > 2:
             ax.text((start + stop) / 2 * dt, 1.01, name, transform=ax.get_xaxis_transform(), ha="center", va="bottom",
                     fontsize=10, color="0.35")  # fmt: skip
-            ax.axvline(start * dt, color="0.85", lw=1, zorder=0)
     ax.set(xlabel="Time (ms)", ylabel="Rate (a.u.)", xlim=(0, time[-1]), ylim=(0, None))
     ax.legend(loc="upper left")
     ax.set_title(trial_text(trial, choice), pad=20)  # above the names of the periods

@@ -168,12 +168,14 @@ def build_report(
     algorithm = ALGORITHM_NAMES[settings.algorithm].format(truncation=settings.truncation)
     optimiser = OPTIMISER_NAMES[settings.optimiser]
     recent = losses[-min(200, len(losses)) :]
+    weights = settings.class_weights
+    weighted = f", a mean weighted by label ({', '.join(f'{w:g}' for w in weights)})" if weights else ""
     title = f"{name}: {settings.task}, {config.n_hidden} units"
     sections = {
         "Task": show("task_trials", "activity"),
         "Training": f"<p>{len(losses)} steps of {optimiser}, batches of {settings.batch_size} trial streams of "
         f"{settings.seq_len} time steps. Mean loss of the last {len(recent)} steps: {np.mean(recent):.4f} nats per "
-        "time step.</p>" + show("training_loss"),
+        f"time step{weighted}.</p>" + show("training_loss"),
         "Performance": "".join(f"<p>{escape(line.strip())}.</p>" for line in performance_lines(result))
         + ("" if kept is None or kept_is(kept, result) else f"<p>{OTHER}</p>")
         + show("psychometric", "selectivity")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from ..figures import STYLE, save_figure
 from ..figures.canvas import canvas
@@ -114,6 +115,10 @@ def learning_curves(curves, labels, name=ordinary.LOSS, ax=None):
         if len(losses) > 1:
             ax.fill_between(steps[shown], low, high, color=colour, alpha=0.15 if few else 0.05, lw=0)
     ax.set(xlabel="Training step", ylabel=name, yscale="log", xlim=(0, None))
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 8 * low else MaxNLocator(5))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
     if len(labels) <= 24:
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8 if len(labels) > 12 else 10)
     return figure

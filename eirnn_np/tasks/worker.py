@@ -45,7 +45,7 @@ class WorkerStream:
     start : int
         The first batch, counted from 0.
     stream : class
-        With ``skip(n)`` and an iterator of batches; it and its arguments must pickle.
+        With ``source``, ``skip(n)`` and an iterator of batches; it and its arguments must pickle.
 
     Raises
     ------
@@ -57,9 +57,8 @@ class WorkerStream:
         From ``next``: the worker failed (its traceback is on standard error) or died.
     """
 
-    source = "neurogym, one worker"
-
     def __init__(self, sizes, start, stream, *arguments):
+        self.source = f"{stream.source}, one worker"
         self.n_in, self.n_out, self.batch_size, self.seq_len, self.dt = sizes
         job = _pickled((start, stream, arguments))
         path = [str(path) or os.getcwd() for path in sys.path]
