@@ -62,7 +62,7 @@ SETTINGS: dict[str, dict] = {
     "PerceptualDecisionMaking-v0": {"dt": 20, "timing": tasks.TUTORIAL_TIMING},
     "PerceptualDecisionMakingDelayResponse-v0": {"timing": {"stimulus": 800, "delay": 200, "decision": 300}},
     "PostDecisionWager-v0": {"dt": 20, "action_weight": 30},
-    "ProbabilisticReasoning-v0": {"batch_size": 8, "steps": 1500},
+    "ProbabilisticReasoning-v0": {"action_weight": 10, "steps": 5000, "drawn": 600},
     "PulseDecisionMaking-v0": {  # neurogym's own cues are 10 ms, a tenth of tau: 1,500 steps learnt nothing of them
         "dt": 20, "steps": 2000, "action_weight": 10,
         "timing": {**dict.fromkeys([f"{period}{i}" for i in range(6) for period in ("cue", "bin")], 60),
