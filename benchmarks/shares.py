@@ -21,7 +21,7 @@ from eirnn_np.jit import entry
 from eirnn_np.kernels.tile import DEPTH, ROWS, VECS
 
 LANES = 16  # of float32 in 64 bytes
-BLOCK = 2 * ROWS, DEPTH, VECS * LANES  # m, n and columns of a product in the first-level cache
+BLOCK = 2 * ROWS[-1], DEPTH, VECS * LANES  # m, n and columns of a product in the first-level cache
 
 
 @entry

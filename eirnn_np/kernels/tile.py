@@ -9,14 +9,14 @@ from numba.extending import intrinsic
 
 from ..jit import inlined, kernel
 
-# What holds a vector of 64 bytes on the CPU that is compiled for, and the tile, rows x vectors, whose sums the
-# registers hold beside a row of b and an element of a. A tile that spills does a third of the work; one with fewer than
-# 8 sums in flight waits for the latency of the FMA.
+# What holds a vector of 64 bytes on the CPU that is compiled for, and the rows of tiles that are 1, 2 .. vectors wide,
+# whose sums the registers hold beside a row of b and an element of a. A tile that spills does a third of the work; one
+# with fewer than 8 sums in flight waits for the latency of the FMA.
 TILES = {
-    "zmm": (8, 3),  # AVX-512: 32 registers of 64 bytes; 24 sums, 3 of b; all trials of a chunk of 8 in one tile
-    "ymm": (6, 1),  # AVX2: 16 of 32; 12 sums, 2 of b
-    "xmm": (2, 1),  # SSE: 16 of 16; 8 sums, 4 of b
-    "": (4, 1),  # NEON and others: 32 of 16; 16 sums, 4 of b
+    "zmm": (8, 8, 8, 6),  # AVX-512: 32 registers of 64 bytes; 24 sums, 3 or 4 of b; 8 trials are a chunk
+    "ymm": (6,),  # AVX2: 16 of 32; 12 sums, 2 of b
+    "xmm": (2,),  # SSE: 16 of 16; 8 sums, 4 of b
+    "": (4,),  # NEON and others: 32 of 16; 16 sums, 4 of b
 }
 
 
@@ -34,7 +34,8 @@ def registers(*target):
 
 
 # Part of no result's bytes. The cache is keyed by the CPU and its features: no kernel of another shape is ever loaded.
-ROWS, VECS = TILES[registers()]
+ROWS = TILES[registers()]
+VECS = len(ROWS)
 DEPTH = 512 // VECS  # rows of a panel that the first-level cache holds: 32 KB
 
 
@@ -42,9 +43,9 @@ DEPTH = 512 // VECS  # rows of a panel that the first-level cache holds: 32 KB
 def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, ahead):
     """c[i, v] += sum_k a[i, k] b[k, v], k = 0 .. n-1 in order, by FMA.
 
-    i < rows, at most ROWS; v runs over vecs vectors of 64 bytes, at most VECS: a loop for each shape, so that its tile
-    lives in registers. Addresses are counted in elements: c0 + i ldc + v, a0 + i lda + k ska, b0 + k ldb + v. LLVM
-    splits the vectors where the machine has narrower ones; the order of the sums, so each bit of the result, stays.
+    i < rows, at most ROWS[vecs - 1]; v runs over vecs vectors of 64 bytes, at most VECS: a loop for each shape, so that
+    its tile lives in registers. Addresses are counted in elements: c0 + i ldc + v, a0 + i lda + k ska, b0 + k ldb + v.
+    LLVM splits the vectors where the machine has narrower ones; the order of the sums, so each bit of a result, stays.
     If VECS > 1, a line of what stands `ahead` of row k of b is fetched with it into the second-level cache.
     """
     i64 = types.int64
@@ -104,8 +105,8 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, ahea
 
         done = bld.append_basic_block("tile.done")
         shape = bld.switch(bld.add(bld.mul(rows, int64(VECS + 1)), vecs), done)
-        for nrow in range(1, ROWS + 1):
-            for nvec in range(1, VECS + 1):
+        for nvec, most in enumerate(ROWS, 1):
+            for nrow in range(1, most + 1):
                 block = bld.append_basic_block(f"tile.{nrow}x{nvec}")
                 shape.add_case(int64(nrow * (VECS + 1) + nvec), block)
                 bld.position_at_end(block)
@@ -125,8 +126,8 @@ def share(n, most):
 
 @inlined
 def panel(vecs):
-    """Width of the next panel when vecs vectors are left."""
-    return share(vecs, VECS)
+    """Width of the next panel when vecs vectors are left: all, or so few that all trials of a chunk are one tile."""
+    return vecs if vecs <= VECS else share(vecs, max(VECS - 1, 1))
 
 
 @inlined
@@ -155,7 +156,7 @@ def product(c, ldc, a, lda, ska, b, b0, ldb, parts, n, vecs):
             for g in range(parts.shape[0]):
                 c0, ak, m, i = parts[g, 0] + left, parts[g, 1] + k * ska, parts[g, 2], np.int64(0)
                 while i < m:
-                    rows = share(m - i, ROWS)
+                    rows = share(m - i, ROWS[v - 1])
                     tile(c, c0 + i * ldc, ldc, a, ak + i * lda, lda, ska, b, bk, ld, depth, rows, v, following + line)
                     i += rows
                     line += lanes
