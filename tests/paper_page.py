@@ -83,6 +83,8 @@ def lead(numbers):
         f"reached their target. Tasks learnt by at least one network: {', '.join(reached) or 'none'}."
     )
     text += f" **Not reached, or not trained: {', '.join(rest)}.**" if rest else ""
+    few = [f"{name} ({len(numbers.get(name, []))})" for name in NAMES if len(numbers.get(name, [])) < 5]
+    text += f" Fewer than five networks: {', '.join(few)}." if few else ""
     return textwrap.fill(text, 118, break_on_hyphens=False)
 
 
