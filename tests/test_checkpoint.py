@@ -404,7 +404,7 @@ def spoil_config(folder, section, **changes):
 
 
 SPOILED = {
-    "no folder": (lambda f: shutil.rmtree(f), "no checkpoint"),
+    "no folder": (lambda f: shutil.rmtree(f), "there is no run folder"),
     "no checkpoint": (lambda f: [(f / n).unlink() for n in (CHECKPOINT, PREVIOUS)], "no checkpoint"),
     "both cut": (lambda f: [os.truncate(f / n, 500) for n in (CHECKPOINT, PREVIOUS)], "not a readable"),
     "config of another network": (lambda f: spoil_config(f, "model", n_hidden=40), "do not fit together"),
