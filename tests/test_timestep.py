@@ -83,6 +83,8 @@ def test_a_worker_says_its_dt_as_well(network):
 
 
 class Zeros:
+    source = "zeros"
+
     def skip(self, n):
         pass
 
