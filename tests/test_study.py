@@ -93,7 +93,7 @@ def test_a_study_on_two_cores_gives_the_same_numbers(monkeypatch):
         (["rtrl", "--steps", "100"], "steps have no effect: rtrl trains nothing"),
         (["gradient-flow", "nowhere", "--steps", "100"], "have no effect: gradient-flow of a run"),
         (["gradient-flow", "nowhere", "--seeds", "3"], "seeds have no effect: gradient-flow of a run"),
-        (["rtrl", "nowhere"], "not a finished run"),
+        (["rtrl", "nowhere"], "there is no run folder nowhere"),
     ],
 )
 def test_bad_arguments(arguments, message, capsys, tmp_path, monkeypatch):
