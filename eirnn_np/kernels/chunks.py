@@ -295,6 +295,9 @@ def bounded(a, limit):
     return not bad
 
 
+ALL, FORWARD, LOSS, BACKWARD, CHECK = range(5)  # stages of `group`
+
+
 @inlined
 def trials_of(c, chunks, B):
     """First trial of chunk c, and number of its trials."""
@@ -302,122 +305,105 @@ def trials_of(c, chunks, B):
     return b0, (c + 1) * B // chunks - b0
 
 
-@inlined
-def forward_of(ws, out, network, batch, draw, c, first, end, alone):
-    """`forward_chunk` of chunk c."""
-    (T, B), chunks, stride = batch.inputs.shape[:2], ws.dw.shape[0], ws.dw.shape[2]
-    (b0, m), row, O = trials_of(c, chunks, B), ws.x.shape[1], ws.dw.shape[1] - network.x_start.size
-    n = m * stride
-    forward_chunk(
-        view(ws.rows, c * ws.rows.shape[1], (T + 1, n)), view(ws.z, c * ws.z.shape[1], (O, T, m)), out.states,
-        view(ws.x, c * row, (m, stride)), view(ws.normals, c * row, (m, stride)), ws.words[c], ws.wf,
-        view(ws.vecs, 0, (n,)), view(ws.vecs, row, (n,)), network.x_start, batch.inputs, draw, network.dynamics,
-        network.activation, b0, view(ws.parts, c * PART, (1, PART)), first, end, alone,
-    )  # fmt: skip
+@kernel(late=True)
+def side_by_side(ws, out, network, batch, draw, c0, c1):
+    """Chunks c0 .. c1-1 go through time together, so that the weights are read once for all; as `group` otherwise.
 
-
-@inlined
-def backward_of(ws, network, batch, c, pull, with_omega, omega_alone, first, end, alone):
-    """`backward_chunk` of chunk c."""
+    Each chunk has sums of its own: that they are together changes no bit. Omega has products of its own: not with it.
+    """
     (T, B, I), H, chunks, stride = batch.inputs.shape, network.x_start.size, ws.dw.shape[0], ws.dw.shape[2]
-    m, row, O = trials_of(c, chunks, B)[1], ws.x.shape[1], ws.dw.shape[1] - H
-    n, block = m * stride, ws.errs.shape[1] // row
-    loss = view(ws.loss, c * ws.loss.shape[1], (ws.loss.shape[1],))
-    # dx and dz are x and z: the last state is not needed any more, and the loss has turned z into dz.
-    backward_chunk(
-        ws.dw[c], ws.dx0[c], view(ws.errs, c * ws.errs.shape[1], (block, n)), view(ws.x, c * row, (n,)),
-        view(ws.dr, c * row, (n,)), view(ws.normals, c * row, (n,)), view(ws.rows, c * ws.rows.shape[1], (T + 1, n)),
-        view(ws.z, c * ws.z.shape[1], (O, T, m)), ws.wb, view(ws.vecs, 0, (n,)), I, H, network.dynamics,
-        network.activation, pull, with_omega, omega_alone, view(loss, 2, (2,)),
-        view(ws.domega, c * H * stride, (H, stride)), view(ws.right, c * ws.right.shape[1], (block * n,)),
-        view(ws.flow, 2 * c * row, (n,)), view(ws.flow, (2 * c + 1) * row, (n,)),
-        view(ws.squares, c * ws.squares.shape[1], (ws.squares.shape[1],)), network.one_tau,
-        view(ws.parts, c * PART, (1, PART)), first, end, alone,
-    )  # fmt: skip
-
-
-@kernel
-def forward(ws, out, network, batch, draw, c0, c1):
-    """Forward pass of chunks c0 .. c1-1: of one, or side by side, so that the weights are read once for all."""
-    (T, B, I), H, chunks, stride = batch.inputs.shape, network.x_start.size, ws.dw.shape[0], ws.dw.shape[2]
-    row, lanes, O = ws.x.shape[1], 64 // ws.x.itemsize, ws.dw.shape[1] - H
-    if c1 - c0 == 1:
-        forward_of(ws, out, network, batch, draw, c0, 0, T + 1, True)
-    else:
-        parts, vecs = view(ws.parts, c0 * PART, (c1 - c0, PART)), (H + O + lanes - 1) // lanes
-        x, rows = view(ws.x, 0, (ws.x.size,)), view(ws.rows, 0, (ws.rows.size,))
-        for s in range(T + 1):
-            for c in range(c0, c1):
-                forward_of(ws, out, network, batch, draw, c, s, s + 1, False)
-                m = trials_of(c, chunks, B)[1]
-                set_part(parts, c - c0, c * row, c * ws.rows.shape[1] + s * m * stride, m)
-            product(x, stride, rows, stride, 1, ws.wf, 0, 0, parts, H + I + 1, vecs)  # (F2) (F5)
-    for c in range(c0, c1):
-        m = trials_of(c, chunks, B)[1]
-        x, z = view(ws.x, c * row, (m * stride,)), view(ws.z, c * ws.z.shape[1], (O, T, m))
-        for b in range(m):
-            for o in range(O):
-                z[o, T - 1, b] = x[b * stride + H + o]
-
-
-@kernel
-def backward(ws, network, batch, c0, c1, pull, with_omega, omega_alone):
-    """Backward pass of chunks c0 .. c1-1, as `forward`."""
-    (T, B), H, chunks, stride = batch.inputs.shape[:2], network.x_start.size, ws.dw.shape[0], ws.dw.shape[2]
-    row, lanes, O = ws.x.shape[1], 64 // ws.x.itemsize, ws.dw.shape[1] - H
-    if c1 - c0 == 1 or with_omega:  # Omega has products of its own
+    row, lanes, O, block = ws.x.shape[1], 64 // ws.x.itemsize, ws.dw.shape[1] - H, ws.errs.shape[1] // ws.x.shape[1]
+    parts, rows = view(ws.parts, c0 * PART, (c1 - c0, PART)), view(ws.rows, 0, (ws.rows.size,))
+    x, dr, errs = view(ws.x, 0, (ws.x.size,)), view(ws.dr, 0, (ws.dr.size,)), view(ws.errs, 0, (ws.errs.size,))
+    for s in range(T + 1):
         for c in range(c0, c1):
-            backward_of(ws, network, batch, c, pull, with_omega, omega_alone, T + 1, 0, True)
+            group(ws, out, network, batch, draw, chunks, FORWARD, s, c)
+            m = trials_of(c, chunks, B)[1]
+            set_part(parts, c - c0, c * row, c * ws.rows.shape[1] + s * m * stride, m)
+        vecs = (H + O + lanes - 1) // lanes
+        product(x, stride, rows, stride, 1, ws.wf, 0, 0, parts, H + I + 1, vecs)  # (F2) (F5)
+    for c in range(c0, c1):
+        group(ws, out, network, batch, draw, chunks, LOSS, 0, c)
+    if out.states.size > 0:
         return
-    parts, vecs, block = view(ws.parts, c0 * PART, (c1 - c0, PART)), (H + lanes - 1) // lanes, ws.errs.shape[1] // row
-    dr, errs = view(ws.dr, 0, (ws.dr.size,)), view(ws.errs, 0, (ws.errs.size,))
     for s in range(T + 1, -1, -1):
         for c in range(c0, c1):
-            backward_of(ws, network, batch, c, pull, with_omega, omega_alone, s, s, False)
+            group(ws, out, network, batch, draw, chunks, BACKWARD, s, c)
             m = trials_of(c, chunks, B)[1]
             at = slot_of(max(s - 1, 0), T, block) * m * stride
             set_part(parts, c - c0, c * row, c * ws.errs.shape[1] + at, m)
         if s > 0:
+            vecs = (H + lanes - 1) // lanes
             product(dr, stride, errs, stride, 1, ws.wb, 0, 0, parts, H + O, vecs)  # (B2) (B3)
+    for c in range(c0, c1):
+        group(ws, out, network, batch, draw, chunks, CHECK, 0, c)
 
 
 @kernel
-def group(ws, out, network, batch, draw, groups, g):
-    """Group g of the chunks: forward; then losses and gradients or, if out.states is not empty, rates and outputs.
+def group(ws, out, network, batch, draw, groups, stage, s, g):
+    """Group g of the chunks: forward; then its loss and gradients or, if out.states is not empty, rates and outputs.
 
-    Each chunk has sums of its own: how many there are in a group changes no bit.
+    Or one stage of that alone, forward and backward for time s, without the products: what `side_by_side` asks for.
     """
-    (T, B, I), H, chunks, stride = batch.inputs.shape, network.x_start.size, ws.dw.shape[0], ws.dw.shape[2]
-    c0, c1, O = g * chunks // groups, (g + 1) * chunks // groups, ws.dw.shape[1] - H
-    forward(ws, out, network, batch, draw, c0, c1)
-    factor, with_omega = network.penalties[6] / (T * B * H), ws.domega.size > 0
-    for c in range(c0, c1):
-        b0, m = trials_of(c, chunks, B)
-        rows, first_z = view(ws.rows, c * ws.rows.shape[1], (T + 1, m * stride)), c * ws.z.shape[1]
-        z, loss = view(ws.z, first_z, (O, T, m)), view(ws.loss, c * ws.loss.shape[1], (ws.loss.shape[1],))
-        if out.states.size > 0:
+    (T, B, I), H = batch.inputs.shape, network.x_start.size
+    chunks, stride, O = ws.dw.shape[0], ws.dw.shape[2], ws.dw.shape[1] - H
+    c = g * chunks // groups
+    if (g + 1) * chunks // groups - c > 1:
+        side_by_side(ws, out, network, batch, draw, c, (g + 1) * chunks // groups)
+        return
+    b0, m = trials_of(c, chunks, B)
+    row = ws.x.shape[1]  # of the largest chunk
+    n, block, whole = m * stride, ws.errs.shape[1] // row, stage == ALL
+    rows, errs = view(ws.rows, c * ws.rows.shape[1], (T + 1, n)), view(ws.errs, c * ws.errs.shape[1], (block, n))
+    x, dr, normals = view(ws.x, c * row, (n,)), view(ws.dr, c * row, (n,)), view(ws.normals, c * row, (m, stride))
+    leak, gain, part = view(ws.vecs, 0, (n,)), view(ws.vecs, row, (n,)), view(ws.parts, c * PART, (1, PART))
+    first_z = c * ws.z.shape[1]
+    z = view(ws.z, first_z, (O, T, m))
+    if whole or stage == FORWARD:
+        forward_chunk(
+            rows, z, out.states, view(x, 0, (m, stride)), normals, ws.words[c], ws.wf, leak, gain, network.x_start,
+            batch.inputs, draw, network.dynamics, network.activation, b0, part, 0 if whole else s,
+            T + 1 if whole else s + 1, whole,
+        )  # fmt: skip
+    if whole or stage == LOSS:
+        for b in range(m):
+            for o in range(O):
+                z[o, T - 1, b] = x[b * stride + H + o]
+    if out.states.size > 0:
+        if whole or stage == LOSS:
             for t in range(T):
                 for b in range(m):
                     for i in range(H):
                         out.rates[t, b0 + b, i] = rows[t + 1, b * stride + i]
                     for o in range(O):
                         out.outputs[t, b0 + b, o] = z[o, t, b]
-        elif batch.targets.size > 0:
+        return
+    loss, factor = view(ws.loss, c * ws.loss.shape[1], (ws.loss.shape[1],)), network.penalties[6] / (T * B * H)
+    if whole or stage == LOSS:
+        if batch.targets.size > 0:
             squared_error(loss, z, batch.targets, batch.weights, b0)
         else:
             cross_entropy(loss, view(ws.z, first_z, (O, T * m)), ws.soft[c], batch.labels, batch.weights, b0, m)
-        if out.states.size == 0 and factor > 0:
+        if factor > 0:
             rate_penalty(loss, view(ws.squares, c * ws.squares.shape[1], (H,)), rows, factor, m, H)
-    if out.states.size > 0:
-        return
-    if with_omega and factor > 0:  # Omega's dx is that of the data alone: it comes first
-        backward(ws, network, batch, c0, c1, 0.0, True, True)
-    backward(ws, network, batch, c0, c1, 2 * factor, with_omega and not factor > 0, False)
-    for c in range(c0, c1):
+    slope, squares = view(normals, 0, (n,)), view(ws.squares, c * ws.squares.shape[1], (ws.squares.shape[1],))
+    omega, domega, with_omega = view(loss, 2, (2,)), view(ws.domega, c * H * stride, (H, stride)), ws.domega.size > 0
+    right = view(ws.right, c * ws.right.shape[1], (block * n,))
+    e, back = view(ws.flow, 2 * c * row, (n,)), view(ws.flow, (2 * c + 1) * row, (n,))
+    dx, dz = x, z  # the same arrays: the last state is not needed any more, and the loss has turned z into dz
+    if whole or stage == BACKWARD:
+        for again in range(2 if with_omega and factor > 0 else 1):
+            now = with_omega and not again  # Omega's dx is that of the data alone: it comes first
+            backward_chunk(
+                ws.dw[c], ws.dx0[c], errs, dx, dr, slope, rows, dz, ws.wb, leak, I, H, network.dynamics,
+                network.activation, 0.0 if now else 2 * factor, now, now and factor > 0, omega, domega, right, e, back,
+                squares, network.one_tau, part, T + 1 if whole else s, 0 if whole else s, whole,
+            )  # fmt: skip
+    if whole or stage == CHECK:
         bad = not bounded(view(ws.dx0, c * ws.dx0.shape[1], (H,)), out.limit)
         for i in range(H + O):
             bad |= not bounded(view(ws.dw, (c * (H + O) + i) * stride, (H + I + 1,)), out.limit)
         if with_omega:
             for i in range(H):
-                bad |= not bounded(view(ws.domega, (c * H + i) * stride, (H,)), out.limit)
-        ws.loss[c, 1] = 1.0 if bad else 0.0
+                bad |= not bounded(view(domega, i * stride, (H,)), out.limit)
+        loss[1] = 1.0 if bad else 0.0

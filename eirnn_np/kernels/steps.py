@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..jit import BORROWED, entry, ieee, in_parallel, inlined, kernel, restore, thread_count
-from .chunks import group
+from .chunks import ALL, group
 from .optimisers import (
     adam_coefficients,
     clip_factor,
@@ -27,14 +27,14 @@ def chunk_count(n_batch, n_hidden):
 
 
 @inlined
-def group_count(chunks, n_hidden, threads):
+def group_count(chunks, n_hidden, threads, with_omega):
     """Number of groups of chunks that go through time side by side, so that the weights are read once for a group.
 
     Of two chunks where the weights are more than the caches of a core hold, as long as each thread has as many chunks
     as the others; else each chunk is a group: small weights stay near, and chunks would drive out one another.
     """
     each = (chunks + threads - 1) // threads
-    return chunks if n_hidden <= 512 else min(chunks, threads * ((each + 1) // 2))
+    return chunks if n_hidden <= 512 or with_omega else min(chunks, threads * ((each + 1) // 2))
 
 
 @kernel
@@ -100,8 +100,8 @@ def step(out, ws, network, batch, draw, update):
     O, lanes, factor = ws.dw.shape[1] - H, 64 // params.itemsize, 1.0
     vectors, mode = (H + O + lanes - 1) // lanes, ieee()
     prepare_all(vectors, ws, network, draw.make, I, O)
-    groups = group_count(ws.dw.shape[0], H, thread_count())
-    all_groups(groups, ws, out, network, batch, draw, groups)
+    groups = group_count(ws.dw.shape[0], H, thread_count(), ws.domega.size > 0)
+    all_groups(groups, ws, out, network, batch, draw, groups, ALL, 0)
     if out.states.size > 0:
         restore(mode)
         return 0.0
