@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import needs_neurogym
 
 import eirnn_np as ei
@@ -91,7 +92,6 @@ def test_a_field_of_another_name():
 
 
 def test_torch_s_own_names_and_files(tmp_path):
-    torch = pytest.importorskip("torch")
     rnn, fc = torch.nn.RNN(3, 7), torch.nn.Linear(7, 2)
     theirs = {f"rnn.{key}": value for key, value in rnn.state_dict().items()}
     theirs |= {f"fc.{key}": value for key, value in fc.state_dict().items()}
