@@ -8,7 +8,8 @@ several callers of its own: half of the time of compiling went into that. Here a
     inlined    a few lines that become part of each caller
     entry      what Python calls; with BORROWED, if it makes no array
 
-and `in_parallel(kernel)`, which calls a kernel many times, on all threads.
+and `in_parallel(kernel)`, which calls a kernel many times, on all threads. At the end of the file stand the intrinsics
+that kernels of every wing use: `view`, `ieee` and `restore`, `wide`.
 
 The compiled code of a caller names the kernels that it calls; they are made known to LLVM before it is loaded. A name
 contains the digest of the sources and types, so no code ever meets a kernel of another version.

@@ -132,7 +132,7 @@ def normals(out, key, words, pos, has, kept, work):
         i = 1
     while i < n:
         pairs = (n - i + 1) // 2
-        left = (624 - pos[0]) // 4
+        left = (WORDS - pos[0]) // 4
         if left > 0:
             m = min(left, (pairs + pairs // 4 + 19) // 16 * 16)  # enough, as a rule
             _attempts(x, y, r, view(words, pos[0], (4 * m,)), m)

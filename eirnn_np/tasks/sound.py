@@ -1,4 +1,5 @@
-"""Is there anything to learn? Refuses a task at a dt where a period vanishes, or whose answer cannot be known.
+"""Is there anything to learn? Refuses a task at a dt where a period vanishes, or whose answer cannot be known; says
+which periods lose a part of a time step.
 
 Looks at trials of its own, of the compiled replay or of a neurogym environment, drawn from a stream of its own.
 """
