@@ -26,7 +26,7 @@ BLOCK = 2 * ROWS[-1], DEPTH, VECS * LANES  # m, n and columns of a product in th
 
 @entry
 def noise(ws, m, T, H, n):
-    normals = ws.normals[0, : m * ws.dw.shape[2]].reshape((m, ws.dw.shape[2]))
+    normals = ws.normals[0, : m * ws.sums.shape[1]].reshape((m, ws.sums.shape[1]))
     for _ in range(n):
         for t in range(T):
             k.normal_rows(normals, ws.words[0], np.uint64(3), 1, t, False, 0, m, H)
@@ -35,13 +35,13 @@ def noise(ws, m, T, H, n):
 @entry
 def block(c, a, b, parts, depth, columns, n):
     for _ in range(n):
-        k.product(c, columns, a, depth, 1, b, 0, 0, parts, depth, columns // LANES)
+        k.product(c, columns, LANES, a, depth, 1, b, 0, 0, parts, depth, columns // LANES)
 
 
 @entry
 def forward_product(ws, side, m, T, H, I, O, n):
     """Of the first `side` chunks."""
-    stride, row, vecs = ws.dw.shape[2], ws.x.shape[1], (H + O + LANES - 1) // LANES
+    stride, row, vecs = ws.sums.shape[1], ws.x.shape[1], (H + O + LANES - 1) // LANES
     x, rows, parts = ws.x.reshape(ws.x.size), ws.rows.reshape(ws.rows.size), ws.parts[:side]
     parts[:, 2] = m
     for _ in range(n):
@@ -49,12 +49,12 @@ def forward_product(ws, side, m, T, H, I, O, n):
         for s in range(T + 1):
             for c in range(side):
                 parts[c, 0], parts[c, 1] = c * row, c * ws.rows.shape[1] + s * m * stride
-            k.product(x, stride, rows, stride, 1, ws.wf, 0, 0, parts, H + I + 1, vecs)
+            k.product(x, stride, LANES, rows, stride, 1, ws.wf, 0, 0, parts, H + I + 1, vecs)
 
 
 @entry
 def backward_product(ws, side, m, T, H, O, n):
-    stride, row, vecs = ws.dw.shape[2], ws.x.shape[1], (H + LANES - 1) // LANES
+    stride, row, vecs = ws.sums.shape[1], ws.x.shape[1], (H + LANES - 1) // LANES
     dr, errs, parts = ws.dr.reshape(ws.dr.size), ws.errs.reshape(ws.errs.size), ws.parts[:side]
     block = ws.errs.shape[1] // row
     parts[:, 2] = m
@@ -63,20 +63,18 @@ def backward_product(ws, side, m, T, H, O, n):
         for s in range(T + 1):
             for c in range(side):
                 parts[c, 0], parts[c, 1] = c * row, c * ws.errs.shape[1] + (s % block) * m * stride
-            k.product(dr, stride, errs, stride, 1, ws.wb, 0, 0, parts, H + O, vecs)
+            k.product(dr, stride, LANES, errs, stride, 1, ws.wb, 0, 0, parts, H + O, vecs)
 
 
 @entry
-def weight_product(ws, m, T, H, I, O, n):
-    stride, block = ws.dw.shape[2], ws.errs.shape[1] // ws.x.shape[1]
-    dw, rows, errs, part = ws.dw[0].reshape(ws.dw[0].size), ws.rows[0], ws.errs[0], ws.parts[:1]
-    vecs = (H + I + LANES) // LANES
-    part[0, 0], part[0, 1], part[0, 2] = 0, 0, H + O
+def weight_product(ws, m, T, n):
+    stride, block, part = ws.sums.shape[1], ws.errs.shape[1] // ws.x.shape[1], ws.parts[:1]
+    dw, M, packed, groups = ws.dw[0].reshape(ws.dw[0].size), ws.dw.shape[2], ws.packed[0], ws.groups[0]
     for _ in range(n):
         dw[:] = 0
         for s in range(0, T + 1, block):
             length = min(block, T + 1 - s) * m
-            k.product(dw, stride, errs, 1, stride, rows, s * m * stride, stride, part, length, vecs)
+            k.weight_product(dw, M, packed, groups, ws.errs[0], 0, ws.rows[0], s * m * stride, stride, part, length)
 
 
 @entry
@@ -110,7 +108,7 @@ def parts(trainer, batch):
     ws, weights = trainer._room(batch[0].shape)
     (T, B, I), H, O = batch[0].shape, config.n_hidden, config.n_out
     chunks = len(ws.dw)
-    side = 2 if H > 512 and chunks % 2 == 0 else 1  # as kernels/steps.py has it on one thread
+    side = 2 if H > k.LARGE and chunks % 2 == 0 else 1  # as kernels/steps.py has it on one thread
     m, network = -(-B // chunks), model.network(trainer.params)
     out = model.outputs(trainer.grads, model._no_update)
     update = trainer.optimiser.next_update(trainer.params)._replace(
@@ -119,7 +117,7 @@ def parts(trainer, batch):
     return {
         "forward product": (lambda n: forward_product(ws, side, m, T, H, I, O, n), chunks // side),
         "backward product": (lambda n: backward_product(ws, side, m, T, H, O, n), chunks // side),
-        "weight gradient product": (lambda n: weight_product(ws, m, T, H, I, O, n), chunks),
+        "weight gradient product": (lambda n: weight_product(ws, m, T, n), chunks),
         "noise": (lambda n: noise(ws, m, T, H, n), chunks),
         "softmax and loss": (lambda n: loss(ws, m, T, O, batch[1], weights, n), chunks),
         "packing the weights": (

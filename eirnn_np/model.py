@@ -264,7 +264,8 @@ def _omega_by_kernels(config, params, inputs, labels, noise, weights):
     model.loss_and_grads(grads, workspace, params, inputs, labels, weights, model.noise_given(noise))
     total, number = workspace.loss[:, 2].sum(), max(workspace.loss[:, 3].sum(), 1)
     scale = (config.alpha * (1 - config.alpha) / number).astype(params.dtype)
-    outer = workspace.domega[:, :, : config.n_hidden].sum(axis=0)
+    H = config.n_hidden
+    outer = workspace.domega.sum(axis=0).transpose(1, 0, 2).reshape(H, -1)[:, :H]  # vector by vector
     return float(total / number), scale[:, None] * outer * weight_slope(config, params, "w_rec")
 
 

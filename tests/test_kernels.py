@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 from numba import njit
 
-from eirnn_np import kernels
+from eirnn_np import ModelConfig, Params, init_params, kernels
+from eirnn_np.compiled import KernelModel, make_workspace
 
 
 @njit
 def call_parts(c, ldc, a, lda, ska, b, ldb, parts, n, vecs):
-    kernels.product(c, ldc, a, lda, ska, b, 0, ldb, parts, n, vecs)
+    kernels.product(c, ldc, 64 // c.itemsize, a, lda, ska, b, 0, ldb, parts, n, vecs)
 
 
 @njit
 def call_product(c, ldc, a, lda, ska, b, ldb, m, n, vecs):
     parts = np.zeros((1, kernels.PART), np.int64)
     parts[0, 2] = m
-    kernels.product(c, ldc, a, lda, ska, b, 0, ldb, parts, n, vecs)
+    kernels.product(c, ldc, 64 // c.itemsize, a, lda, ska, b, 0, ldb, parts, n, vecs)
 
 
 def in_order(a, b, start):
@@ -84,6 +85,54 @@ def test_product_of_a_transposed_matrix_and_of_packed_panels(dtype):
     call_product(plain, vecs * lanes, a, 1, m, b, vecs * lanes, m, n, vecs)
     np.testing.assert_array_equal(c, plain)
     np.testing.assert_allclose(c, a.T.astype(float) @ b, atol=100 * np.finfo(dtype).eps)
+
+
+@njit
+def call_weight_product(dw, M, packed, groups, errs, e0, rows, r0, stride, part, n):
+    kernels.weight_product(dw, M, packed, groups, errs, e0, rows, r0, stride, part, n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("M", "n", "columns", "rest"), [(1, 1, 1, 0), (5, 3, 70, 0), (23, 40, 64, 16), (24, 17, 33, 0), (61, 150, 30, 32)]
+)
+def test_a_weight_product_is_the_same_packed(dtype, M, n, columns, rest):
+    """dw += errs^T rows, in vectors of dw one behind another: to the bit with and without packing, and NumPy's."""
+    lanes, rng = 64 // np.dtype(dtype).itemsize, np.random.default_rng(M)
+    vecs = -(-columns // lanes)
+    stride = max(vecs * lanes, -(-M // lanes) * lanes) + rest
+    errs, rows = (rng.normal(size=(n + 2, stride)).astype(dtype) for _ in range(2))
+    start = rng.normal(size=(vecs, M, lanes)).astype(dtype)
+    found = []
+    groups = -(-M // kernels.GROUP)
+    size = n * (groups * kernels.GROUP + vecs * lanes) + 2 * lanes
+    for packed in (True, False):
+        dw, part = start.copy(), np.zeros((1, kernels.PART), np.int64)
+        work = np.full(size + 1 if packed else 0, 7, dtype)
+        parts = np.zeros((groups if packed else 0, kernels.PART), np.int64)
+        flat = errs.reshape(-1)[: (n + 1) * stride].copy()  # it ends with the last row that is used
+        call_weight_product(dw.reshape(-1), M, work, parts, flat, stride, rows.reshape(-1), 2 * stride, stride, part, n)
+        assert not packed or work[-1] == 7, "written beyond its end"
+        found.append(dw)
+    assert np.array_equal(*found)
+    exact = errs[1 : n + 1, :M].astype("f8").T @ rows[2:, : vecs * lanes].astype("f8")
+    exact = start + exact.reshape(M, vecs, lanes).transpose(1, 0, 2)
+    np.testing.assert_allclose(found[0], exact, rtol=0, atol=20 * n * np.finfo(dtype).eps)
+
+
+def test_outputs_have_no_part_in_the_weight_gradient_s_padding():
+    """What is too large in dw stops an update, so that nothing may stand there which no gradient is."""
+    config = ModelConfig(n_in=1, n_hidden=9, n_out=12, sigma_rec=0.1)
+    model, params, rng = KernelModel(config, np.float32), init_params(config), np.random.default_rng(0)
+    inputs, labels = rng.normal(size=(5, 4, 1)).astype("f4"), rng.integers(0, 12, (5, 4))
+    workspace, noise = make_workspace(config, 5, 4, np.float32), np.zeros((5, 4, 9), np.float32)
+    weights = np.full((5, 4), 1 / 20, np.float32)
+    model.loss_and_grads(
+        Params.like(config, "f4"), workspace, params, inputs, labels, weights, model.noise_given(noise)
+    )
+    dw = workspace.dw.transpose(0, 2, 1, 3).reshape(len(workspace.dw), 9 + 12, -1)
+    assert np.any(dw[:, :, 9 + 1] != 0), "the bias"
+    assert not dw[:, :, 9 + 1 + 1 :].any()
 
 
 @njit

@@ -27,7 +27,7 @@ def test_the_sums_of_a_tile_stay_in_registers():
     flat, n = types.float32[::1], types.int64
 
     def one(c, a, b, n, rows, vecs):
-        tile(c, 0, 64, a, 0, 64, 1, b, 0, 64, n, rows, vecs, 0)
+        tile(c, 0, 64, 16, a, 0, 64, 1, b, 0, 64, n, rows, vecs, 0)
 
     code = assembly(one, flat, flat, flat, n, n, n)
     loops = re.findall(r"^(\.L\w+):.*\n((?:[ \t].*\n)*?[ \t]+j\w+[ \t]+\1\n)", code, re.M)

@@ -26,6 +26,7 @@ from .arrays import (
     BLOCK,
     BRAINPY,
     FREE,
+    LARGE,
     PART,
     RECTIFY,
     RELU,
@@ -46,13 +47,13 @@ from .losses import cross_entropy, exp_, log_
 from .normals import noise_fill, noise_of_trials, normal_rows
 from .optimisers import GRADIENT_LIMITS, NORM_BLOCK, adam_coefficients, apply_update, update_units
 from .steps import chunk_count, is_clean, step
-from .tile import panel, product, registers
+from .tile import GROUP, panel, product, registers, weight_product
 from .units import gather_units, pack_units
 
 __all__ = [
-    "ABS", "ADAM", "BLOCK", "BRAINPY", "FREE", "GRADIENT_LIMITS", "NORM_BLOCK", "PART", "RECTIFY", "RELU", "RETANH",
-    "SGD", "SIGMOID", "SOFTPLUS", "SONG", "TANH", "Batch", "Draw", "Network", "Outputs", "Update", "Workspace",
-    "activate", "adam_coefficients", "apply_update", "chunk_count", "cross_entropy", "exp_", "gather_units", "is_clean",
-    "log_", "noise_fill", "noise_of_trials", "normal_rows", "pack_units", "panel", "product", "registers", "slopes",
-    "step", "update_units",
+    "ABS", "ADAM", "BLOCK", "BRAINPY", "FREE", "GRADIENT_LIMITS", "GROUP", "LARGE", "NORM_BLOCK", "PART", "RECTIFY",
+    "RELU", "RETANH", "SGD", "SIGMOID", "SOFTPLUS", "SONG", "TANH", "Batch", "Draw", "Network", "Outputs", "Update",
+    "Workspace", "activate", "adam_coefficients", "apply_update", "chunk_count", "cross_entropy", "exp_",
+    "gather_units", "is_clean", "log_", "noise_fill", "noise_of_trials", "normal_rows", "pack_units", "panel",
+    "product", "registers", "slopes", "step", "update_units", "weight_product",
 ]  # fmt: skip

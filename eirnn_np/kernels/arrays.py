@@ -9,6 +9,7 @@ RELU, SOFTPLUS, TANH, RETANH, SIGMOID = range(5)  # activations
 ABS, RECTIFY, FREE = range(3)  # constraints
 ADAM, SGD = 1, 2  # kinds of update; 0 is none
 BLOCK = 128  # rows of one weight-gradient product, at least
+LARGE = 512  # units: above, the weights are more than the second-level cache of most CPUs
 PART = 8  # numbers of a part of a product: a line of the cache, as each thread writes its own
 
 # What a step takes. Arrays that it shall not use have no elements: labels or targets, noise, moments, states.
@@ -34,6 +35,8 @@ Update = namedtuple("Update", "kind m v frozen done lr beta1 beta2 eps clip larg
 # All other arrays of a step. N is the number of trials of the largest chunk, S (the stride) the length of a row of
 # units, K the time steps of one weight-gradient product; up(n) is n rounded up to whole vectors.
 #
+# A weight gradient stands in V columns of whole vectors, one behind another, as the tiles take them.
+#
 # name     shape               holds                               written by         read by
 # wf       (H+I+1) up(H+O)     weights of the forward product      pack_units         forward_chunk
 # wb       (H+O) up(H)         weights of the backward product     pack_units         backward_chunk
@@ -53,16 +56,21 @@ Update = namedtuple("Update", "kind m v frozen done lr beta1 beta2 eps clip larg
 # squares  (C, S)              partial sums of squares, float64    group, omega_rows: each its own
 # flow     (2 C, N S)          e_s; (a e_s) W_rec, then v_s        omega_products     omega_rows
 # right    (C, K N S)          what dx_{s+1} meets in Omega's      omega_rows         backward_chunk
-# domega   (C, H, S)           gradient; that gradient             backward_chunk     gather_units
+# domega   (C, V, H, lanes)    gradient; that gradient, as dw      backward_chunk     gather_omega
 # norms    (blocks, 2)         largest |g| of a block of grads,    norm_block         step
 #                              sum of the squares of g / that
-# dw       (C, H+O, S)         [dW_rec dW_in db; dW_out . db_out]  backward_chunk     gather_units: it adds to [0]
+# dw       (C, V, H+O, lanes)  [dW_rec dW_in db; dW_out . db_out]  backward_chunk     gather_units
+# sums     (groups, S)         a row of the sum of dw or domega    sum_row            gather_units, gather_omega
+# packed   (C, .)              errs, then rows (or right): packed  pack               weight_product
+# groups   (C, ., PART)        parts of the product of the two     pack               weight_product
 # dx0      (C, up(H))          sum_b dx_0                          backward_chunk     gather_units
 # parts    (C, PART)           c0, a0, m of a part of a product    set_part           product
-# fine, squares, flow, right, domega and norms have no elements where nothing asks for them.
+# fine, squares, flow, right, domega and norms have no elements where nothing asks for them; packed and groups unless
+# H is above LARGE.
 Workspace = namedtuple(
     "Workspace",
-    "wf wb vecs rows x z errs dr words normals soft loss dw dx0 parts fine squares flow right domega norms",
+    "wf wb vecs rows x z errs dr words normals soft loss dw sums packed groups dx0 parts fine squares flow "
+    "right domega norms",
 )
 
 

@@ -10,7 +10,7 @@ from .activations import activate, slopes
 from .arrays import BRAINPY, PART, RELU
 from .losses import cross_entropy, squared_error
 from .normals import normal_rows
-from .tile import panel, product, set_part
+from .tile import panel, product, set_part, weight_product
 
 
 @kernel(late=True)
@@ -81,12 +81,14 @@ def forward_chunk(
             for i in range(I):
                 rows[s, b * stride + H + i] = inputs[s, b0 + b, i] if s < T else zero
             rows[s, b * stride + H + I] = 1
+            for i in range(H + I + 1, H + O):  # of z_{s-1}: no gradient is taken there
+                rows[s, b * stride + i] = zero
         if s < T and draw.make_in:
             make_inputs(rows[s], normals, words, inputs, draw, s, b0, H)
         if alone:
             set_part(part, 0, 0, s * m * stride, m)
             vecs = (H + O + lanes - 1) // lanes
-            product(flat_x, stride, flat_rows, stride, 1, wf, 0, 0, part, H + I + 1, vecs)  # (F2) (F5)
+            product(flat_x, stride, lanes, flat_rows, stride, 1, wf, 0, 0, part, H + I + 1, vecs)  # (F2) (F5)
 
 
 @inlined
@@ -96,8 +98,9 @@ def rows_product(c, a, a0, wb, row, rows, m, H, O, part):
     vecs = (H + lanes - 1) // lanes
     while done < vecs:
         width = panel(vecs - done)
+        first = (done * (H + O) + row * width) * lanes
         set_part(part, 0, done * lanes, a0, m)
-        product(c, stride, a, stride, 1, wb, (done * (H + O) + row * width) * lanes, width * lanes, part, rows, width)
+        product(c, stride, lanes, a, stride, 1, wb, first, width * lanes, part, rows, width)
         done += width
 
 
@@ -179,28 +182,26 @@ def take_errors(errs, dz, s, m, stride, H):
 @kernel
 def backward_chunk(
     dw, dx0, errs, dx, dr, slope, rows, dz, wb, leak, I, H, dynamics, activation, pull, with_omega, omega_alone, omega,
-    domega, right, e, back, squares, one_tau, part, first, end, alone,
+    domega, right, e, back, squares, one_tau, part, packed, groups, first, end, alone,
 ):  # fmt: skip
     """dr_s = errs_s wb; dx_s = dr_s f'(x_s) + (1-a) dx_{s+1}; dw += errs^T rows, a block of steps at a time.
 
     For s = first .. end, downwards; T + 1 stands for what comes before T. Unless it is `alone`, the first product is
     left to its group.
 
-    Writes dw (H+O, stride), without the factor a, and dx0 (H,); errs (block, m stride), dx, dr and slope (m stride) are
-    work. pull r_s is what the penalty of the rates adds to dr_s. With `with_omega`, Omega's sum and number go to
-    omega (2,) and its gradient, without factors, to domega (H, stride); right (block m stride), e and back (m stride)
-    and squares are work. With `omega_alone`, dw is left at 0.
+    Writes dw (vectors H+O lanes), without the factor a, and dx0 (H,); errs (block, m stride), dx, dr and slope
+    (m stride), packed and groups are work. pull r_s is what the penalty of the rates adds to dr_s. With
+    `with_omega`, Omega's sum and number go to omega (2,) and its gradient, without factors, to domega (vectors H
+    lanes); right (block m stride), e and back (m stride) and squares are work. With `omega_alone`, dw is left at 0.
     """
     wide()
     O, T, m = dz.shape
-    stride, block, n = dw.shape[1], errs.shape[0], dr.size
+    stride, block, n = dr.size // m, errs.shape[0], dr.size
     lanes, zero = 64 // dr.itemsize, dr.dtype.type(0)
-    flat_dw, flat_rows = view(dw, 0, (dw.size,)), view(rows, 0, (rows.size,))
-    flat_errs = view(errs, 0, (errs.size,))
+    flat_rows, flat_errs = view(rows, 0, (rows.size,)), view(errs, 0, (errs.size,))
     if first > T:
-        for i in range(H + O):
-            for j in range(stride):
-                dw[i, j] = zero
+        for i in range(dw.size):
+            dw[i] = zero
         if with_omega:
             omega[0] = omega[1] = 0.0
             domega[:] = zero
@@ -217,7 +218,8 @@ def backward_chunk(
             omega_products(dr, e, back, dx, errs[slot], wb, leak, m, H, O, one_tau, part)
         elif alone:
             set_part(part, 0, 0, slot * n, m)
-            product(dr, stride, flat_errs, stride, 1, wb, 0, 0, part, H + O, (H + lanes - 1) // lanes)  # (B2) (B3)
+            vecs = (H + lanes - 1) // lanes
+            product(dr, stride, lanes, flat_errs, stride, 1, wb, 0, 0, part, H + O, vecs)  # (B2) (B3)
         if activation != RELU or with_omega:
             slopes(slope, rows[s], activation)
         if with_omega and 0 < s < T:
@@ -226,14 +228,11 @@ def backward_chunk(
             for i in range(slot * n, (slot + 1) * n):
                 right[i] = zero
         if slot == 0 or s == 0:
-            steps, vecs = (block - slot) * m, (H + I + lanes) // lanes
-            set_part(part, 0, 0, slot * n, H + O)
+            e0, steps = slot * n, (block - slot) * m
             if not omega_alone:
-                product(flat_dw, stride, flat_errs, 1, stride, flat_rows, s * n, stride, part, steps, vecs)
+                weight_product(dw, H + O, packed, groups, flat_errs, e0, flat_rows, s * n, stride, part, steps)
             if with_omega:
-                set_part(part, 0, 0, slot * n, H)
-                flat, vecs = view(domega, 0, (domega.size,)), (H + lanes - 1) // lanes
-                product(flat, stride, flat_errs, 1, stride, right, slot * n, stride, part, steps, vecs)
+                weight_product(domega, H, packed, groups, flat_errs, e0, right, e0, stride, part, steps)
         if pull != 0 and s > 0:
             for b in range(m):
                 for i in range(b * stride, b * stride + H):
@@ -311,8 +310,8 @@ def side_by_side(ws, out, network, batch, draw, c0, c1):
 
     Each chunk has sums of its own: that they are together changes no bit. Omega has products of its own: not with it.
     """
-    (T, B, I), H, chunks, stride = batch.inputs.shape, network.x_start.size, ws.dw.shape[0], ws.dw.shape[2]
-    row, lanes, O, block = ws.x.shape[1], 64 // ws.x.itemsize, ws.dw.shape[1] - H, ws.errs.shape[1] // ws.x.shape[1]
+    (T, B, I), H, chunks, stride = batch.inputs.shape, network.x_start.size, ws.dw.shape[0], ws.sums.shape[1]
+    row, lanes, O, block = ws.x.shape[1], 64 // ws.x.itemsize, ws.dw.shape[2] - H, ws.errs.shape[1] // ws.x.shape[1]
     parts, rows = view(ws.parts, c0 * PART, (c1 - c0, PART)), view(ws.rows, 0, (ws.rows.size,))
     x, dr, errs = view(ws.x, 0, (ws.x.size,)), view(ws.dr, 0, (ws.dr.size,)), view(ws.errs, 0, (ws.errs.size,))
     for s in range(T + 1):
@@ -321,7 +320,7 @@ def side_by_side(ws, out, network, batch, draw, c0, c1):
             m = trials_of(c, chunks, B)[1]
             set_part(parts, c - c0, c * row, c * ws.rows.shape[1] + s * m * stride, m)
         vecs = (H + O + lanes - 1) // lanes
-        product(x, stride, rows, stride, 1, ws.wf, 0, 0, parts, H + I + 1, vecs)  # (F2) (F5)
+        product(x, stride, lanes, rows, stride, 1, ws.wf, 0, 0, parts, H + I + 1, vecs)  # (F2) (F5)
     for c in range(c0, c1):
         group(ws, out, network, batch, draw, chunks, LOSS, 0, c)
     if out.states.size > 0:
@@ -334,7 +333,7 @@ def side_by_side(ws, out, network, batch, draw, c0, c1):
             set_part(parts, c - c0, c * row, c * ws.errs.shape[1] + at, m)
         if s > 0:
             vecs = (H + lanes - 1) // lanes
-            product(dr, stride, errs, stride, 1, ws.wb, 0, 0, parts, H + O, vecs)  # (B2) (B3)
+            product(dr, stride, lanes, errs, stride, 1, ws.wb, 0, 0, parts, H + O, vecs)  # (B2) (B3)
     for c in range(c0, c1):
         group(ws, out, network, batch, draw, chunks, CHECK, 0, c)
 
@@ -346,7 +345,7 @@ def group(ws, out, network, batch, draw, groups, stage, s, g):
     Or one stage of that alone, forward and backward for time s, without the products: what `side_by_side` asks for.
     """
     (T, B, I), H = batch.inputs.shape, network.x_start.size
-    chunks, stride, O = ws.dw.shape[0], ws.dw.shape[2], ws.dw.shape[1] - H
+    chunks, stride, O = ws.dw.shape[0], ws.sums.shape[1], ws.dw.shape[2] - H
     c = g * chunks // groups
     if (g + 1) * chunks // groups - c > 1:
         side_by_side(ws, out, network, batch, draw, c, (g + 1) * chunks // groups)
@@ -387,23 +386,27 @@ def group(ws, out, network, batch, draw, groups, stage, s, g):
         if factor > 0:
             rate_penalty(loss, view(ws.squares, c * ws.squares.shape[1], (H,)), rows, factor, m, H)
     slope, squares = view(normals, 0, (n,)), view(ws.squares, c * ws.squares.shape[1], (ws.squares.shape[1],))
-    omega, domega, with_omega = view(loss, 2, (2,)), view(ws.domega, c * H * stride, (H, stride)), ws.domega.size > 0
+    omega, with_omega = view(loss, 2, (2,)), ws.domega.size > 0
     right = view(ws.right, c * ws.right.shape[1], (block * n,))
     e, back = view(ws.flow, 2 * c * row, (n,)), view(ws.flow, (2 * c + 1) * row, (n,))
+    dw = view(ws.dw, c * (ws.dw.size // chunks), (ws.dw.size // chunks,))
+    domega = view(ws.domega, c * (ws.domega.size // chunks), (ws.domega.size // chunks,))
+    packed = view(ws.packed, c * ws.packed.shape[1], (ws.packed.shape[1],))
+    groups = view(ws.groups, c * ws.groups.shape[1] * PART, (ws.groups.shape[1], PART))
     dx, dz = x, z  # the same arrays: the last state is not needed any more, and the loss has turned z into dz
     if whole or stage == BACKWARD:
+        first, end = T + 1 if whole else s, 0 if whole else s
         for again in range(2 if with_omega and factor > 0 else 1):
             now = with_omega and not again  # Omega's dx is that of the data alone: it comes first
+            pull, omega_alone = 0.0 if now else 2 * factor, now and factor > 0
             backward_chunk(
-                ws.dw[c], ws.dx0[c], errs, dx, dr, slope, rows, dz, ws.wb, leak, I, H, network.dynamics,
-                network.activation, 0.0 if now else 2 * factor, now, now and factor > 0, omega, domega, right, e, back,
-                squares, network.one_tau, part, T + 1 if whole else s, 0 if whole else s, whole,
+                dw, ws.dx0[c], errs, dx, dr, slope, rows, dz, ws.wb, leak, I, H, network.dynamics,
+                network.activation, pull, now, omega_alone, omega, domega, right, e, back, squares,
+                network.one_tau, part, packed, groups, first, end, whole,
             )  # fmt: skip
     if whole or stage == CHECK:
         bad = not bounded(view(ws.dx0, c * ws.dx0.shape[1], (H,)), out.limit)
-        for i in range(H + O):
-            bad |= not bounded(view(ws.dw, (c * (H + O) + i) * stride, (H + I + 1,)), out.limit)
+        bad |= not bounded(dw, out.limit)
         if with_omega:
-            for i in range(H):
-                bad |= not bounded(view(domega, i * stride, (H,)), out.limit)
+            bad |= not bounded(domega, out.limit)
         loss[1] = 1.0 if bad else 0.0

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..jit import BORROWED, entry, ieee, in_parallel, inlined, kernel, restore, thread_count
+from .arrays import LARGE
 from .chunks import ALL, group
 from .optimisers import (
     adam_coefficients,
@@ -22,7 +23,7 @@ def chunk_count(n_batch, n_hidden):
     Chunks of 8 trials, one or two tiles high, so that many cores find work; of 16 where H is so large that the memory
     traffic of each chunk's weight gradient counts. A small batch makes two chunks as long as each fills a tile of 4.
     """
-    size = 8 if n_hidden <= 512 else 16
+    size = 8 if n_hidden <= LARGE else 16
     return -(-n_batch // min(size, max(4, -(-n_batch // 2))))
 
 
@@ -34,7 +35,7 @@ def group_count(chunks, n_hidden, threads, with_omega):
     as the others; else each chunk is a group: small weights stay near, and chunks would drive out one another.
     """
     each = (chunks + threads - 1) // threads
-    return chunks if n_hidden <= 512 or with_omega else min(chunks, threads * ((each + 1) // 2))
+    return chunks if n_hidden <= LARGE or with_omega else min(chunks, threads * ((each + 1) // 2))
 
 
 @kernel
@@ -97,7 +98,7 @@ def step(out, ws, network, batch, draw, update):
     the flat buffer for the norm, and again for the update. Each array has one writer.
     """
     I, H, params = batch.inputs.shape[2], network.mask.shape[0], network.params
-    O, lanes, factor = ws.dw.shape[1] - H, 64 // params.itemsize, 1.0
+    O, lanes, factor = ws.dw.shape[2] - H, 64 // params.itemsize, 1.0
     vectors, mode = (H + O + lanes - 1) // lanes, ieee()
     prepare_all(vectors, ws, network, draw.make, I, O)
     groups = group_count(ws.dw.shape[0], H, thread_count(), ws.domega.size > 0)

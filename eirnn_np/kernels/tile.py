@@ -1,4 +1,6 @@
-"""The micro-kernel: the one place where LLVM IR is written, and the matrix product on top of it."""
+"""The micro-kernel: the one place where LLVM IR is written, and the matrix products on top of it."""
+
+import math
 
 import numpy as np
 from llvmlite import binding as llvm
@@ -36,24 +38,26 @@ def registers(*target):
 # Part of no result's bytes. The cache is keyed by the CPU and its features: no kernel of another shape is ever loaded.
 ROWS = TILES[registers()]
 VECS = len(ROWS)
-DEPTH = 512 // VECS  # rows of a panel that the first-level cache holds: 32 KB
+GROUP = math.lcm(*ROWS)  # rows of a that are packed together: whole tiles, whatever their width
+DEPTH = 128 if VECS > 1 else 256  # rows of a panel that the first-level cache holds beside those of a: 16 to 32 KB
 
 
 @intrinsic
-def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, ahead):
+def tile(typingctx, c, c0, ldc, svc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, ahead):
     """c[i, v] += sum_k a[i, k] b[k, v], k = 0 .. n-1 in order, by FMA.
 
     i < rows, at most ROWS[vecs - 1]; v runs over vecs vectors of 64 bytes, at most VECS: a loop for each shape, so that
-    its tile lives in registers. Addresses are counted in elements: c0 + i ldc + v, a0 + i lda + k ska, b0 + k ldb + v.
-    LLVM splits the vectors where the machine has narrower ones; the order of the sums, so each bit of a result, stays.
+    its tile lives in registers. Addresses are counted in elements: a0 + i lda + k ska, b0 + k ldb + v, and c0 + i ldc
+    for the first vector of a row of c, svc more for each further one. LLVM splits the vectors where the machine has
+    narrower ones; the order of the sums, so each bit of a result, stays.
     If VECS > 1, a line of what stands `ahead` of row k of b is fetched with it into the second-level cache.
     """
     i64 = types.int64
-    sig = types.void(c, i64, i64, a, i64, i64, i64, b, i64, i64, i64, i64, i64, i64)
+    sig = types.void(c, i64, i64, i64, a, i64, i64, i64, b, i64, i64, i64, i64, i64, i64)
 
     def codegen(context, bld, sig, args):
-        c, a, b = (context.make_array(sig.args[q])(context, bld, args[q]).data for q in (0, 3, 7))
-        c0, ldc, a0, lda, ska, b0, ldb, n, rows, vecs, ahead = (args[q] for q in (1, 2, 4, 5, 6, *range(8, 14)))
+        c, a, b = (context.make_array(sig.args[q])(context, bld, args[q]).data for q in (0, 4, 8))
+        c0, ldc, svc, a0, lda, ska, b0, ldb, n, rows, vecs, ahead = (args[q] for q in (1, 2, 3, 5, 6, 7, *range(9, 15)))
         size = sig.args[0].dtype.bitwidth // 8
         lanes, scalar = 64 // size, context.get_data_type(sig.args[0].dtype)
         vec, int32, int64 = ir.VectorType(scalar, lanes), ir.IntType(32), ir.IntType(64)
@@ -64,14 +68,17 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, ahea
         fetch = bld.module.globals.get(name) or ir.Function(bld.module, kind, name)
         undef, zeros = ir.Constant(vec, ir.Undefined), ir.Constant(ir.VectorType(int32, lanes), [0] * lanes)
 
-        def pointer(base, offset, v):
-            return bld.bitcast(bld.gep(base, [bld.add(offset, int64(v * lanes))]), vec.as_pointer())
+        def pointer(base, offset):
+            return bld.bitcast(bld.gep(base, [offset]), vec.as_pointer())
 
         def loop(nrow, nvec, done):
             cells = [(i, v) for i in range(nrow) for v in range(nvec)]
             crow = [bld.add(c0, bld.mul(int64(i), ldc)) for i in range(nrow)]
+            place = [pointer(c, bld.add(crow[i], bld.mul(int64(v), svc))) for i, v in cells]
             arow = [bld.gep(a, [bld.add(a0, bld.mul(int64(i), lda))]) for i in range(nrow)]
-            start = [bld.load(pointer(c, crow[i], v), align=size) for i, v in cells]
+            # Pointers of which LLVM knows nothing stay in registers; else it adds lda again and again, for each k.
+            arow = [bld.asm(ir.FunctionType(row.type, [row.type]), "", "=r,0", [row], False) for row in arow]
+            start = [bld.load(at, align=size) for at in place]
             before, head, body, end = bld.block, *(bld.append_basic_block("tile." + s) for s in ("head", "body", "end"))
             bld.branch(head)
             bld.position_at_end(head)
@@ -84,7 +91,7 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, ahea
 
             bld.position_at_end(body)
             offset = bld.add(b0, bld.mul(k, ldb))
-            w = [bld.load(pointer(b, offset, v), align=size) for v in range(nvec)]
+            w = [bld.load(pointer(b, bld.add(offset, int64(v * lanes))), align=size) for v in range(nvec)]
             if VECS > 1:  # a row of b with few sums has no time for it
                 line = bld.bitcast(bld.gep(b, [bld.add(offset, ahead)]), byte)
                 bld.call(fetch, [line, int32(0), int32(2), int32(1)])  # to be read, into the second level, as data
@@ -99,8 +106,8 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, ahea
             bld.branch(head)
 
             bld.position_at_end(end)
-            for phi, (i, v) in zip(acc, cells):
-                bld.store(phi, pointer(c, crow[i], v), align=size)
+            for phi, at in zip(acc, place):
+                bld.store(phi, at, align=size)
             bld.branch(done)
 
         done = bld.append_basic_block("tile.done")
@@ -115,6 +122,30 @@ def tile(typingctx, c, c0, ldc, a, a0, lda, ska, b, b0, ldb, n, rows, vecs, ahea
         return context.get_dummy_value()
 
     return sig, codegen
+
+
+def _to_vector(of):
+    """An intrinsic's code for to[t0 : t0 + lanes] = of(builder, that of to, a[a0 : a0 + lanes]): 64 bytes at once.
+
+    For a loop over lanes LLVM would first look whether the two overlap.
+    """
+
+    def define(typingctx, to, t0, a, a0):
+        def codegen(context, bld, sig, args):
+            to, a = (context.make_array(sig.args[q])(context, bld, args[q]).data for q in (0, 2))
+            size = sig.args[0].dtype.bitwidth // 8
+            vec = ir.VectorType(context.get_data_type(sig.args[0].dtype), 64 // size).as_pointer()
+            at, value = (bld.bitcast(bld.gep(base, [args[q]]), vec) for base, q in ((to, 1), (a, 3)))
+            bld.store(of(bld, bld.load(at, align=size), bld.load(value, align=size)), at, align=size)
+            return context.get_dummy_value()
+
+        return types.void(to, types.int64, a, types.int64), codegen
+
+    return define
+
+
+move = intrinsic(_to_vector(lambda bld, before, value: value))
+add = intrinsic(_to_vector(lambda bld, before, value: bld.fadd(before, value)))
 
 
 @inlined
@@ -137,7 +168,7 @@ def set_part(parts, g, c0, a0, m):
 
 
 @kernel
-def product(c, ldc, a, lda, ska, b, b0, ldb, parts, n, vecs):
+def product(c, ldc, svc, a, lda, ska, b, b0, ldb, parts, n, vecs):
     """c (m, vecs) += a (m, n) b (n, vecs), addressed as in tile, for all of parts: c0, a0 and m of each.
 
     ldb = 0 says that b is packed: panel after panel, each (n, width). A panel is taken DEPTH rows at a time, so that
@@ -154,12 +185,73 @@ def product(c, ldc, a, lda, ska, b, b0, ldb, parts, n, vecs):
             depth, bk = (q + 1) * n // blocks - k, b0 + k * ld
             following = depth * ld if q + 1 < blocks or ldb == 0 else v * lanes - k * ld
             for g in range(parts.shape[0]):
-                c0, ak, m, i = parts[g, 0] + left, parts[g, 1] + k * ska, parts[g, 2], np.int64(0)
+                c0, ak, m, i = parts[g, 0] + left * svc, parts[g, 1] + k * ska, parts[g, 2], np.int64(0)
                 while i < m:
                     rows = share(m - i, ROWS[v - 1])
-                    tile(c, c0 + i * ldc, ldc, a, ak + i * lda, lda, ska, b, bk, ld, depth, rows, v, following + line)
+                    tile(
+                        c,
+                        c0 + i * ldc,
+                        ldc,
+                        svc,
+                        a,
+                        ak + i * lda,
+                        lda,
+                        ska,
+                        b,
+                        bk,
+                        ld,
+                        depth,
+                        rows,
+                        v,
+                        following + line,
+                    )
                     i += rows
                     line += lanes
-        left += v * lanes
+        left += v
         b0 += v * lanes if ldb else v * lanes * n
         vecs -= v
+
+
+@kernel(late=True)
+def pack(packed, p0, parts, errs, e0, rows, r0, stride, M, vecs, n):
+    """errs into groups of GROUP columns, each (n, GROUP), a part of a product; rows, from p0 on, into panels.
+
+    Of n rows each, from elements e0 and r0 on, `stride` long; M columns of errs and vecs vectors of rows.
+    """
+    lanes = 64 // rows.itemsize
+    for g in range(parts.shape[0]):
+        i0 = g * GROUP
+        set_part(parts, g, i0 * lanes, i0 * n, min(M - i0, GROUP))
+        by_vectors = i0 + (GROUP + lanes - 1) // lanes * lanes <= stride
+        for k in range(n):
+            to, of = i0 * n + k * GROUP, e0 + k * stride + i0
+            if by_vectors:
+                for i in range(0, GROUP, lanes):
+                    move(packed, to + i, errs, of + i)  # the next row overwrites what is too much
+            else:
+                for i in range(M - i0):
+                    packed[to + i] = errs[of + i]
+    left = np.int64(0)
+    while left < vecs:
+        width = panel(vecs - left)
+        for k in range(n):
+            for v in range(width):
+                move(packed, p0 + (left * n + k * width + v) * lanes, rows, r0 + k * stride + (left + v) * lanes)
+        left += width
+
+
+@inlined
+def weight_product(dw, M, packed, groups, errs, e0, rows, r0, stride, part, n):
+    """dw (vectors M lanes) += errs^T rows of n rows each, from elements e0 and r0 on.
+
+    In a large network each k of a tile would read two other pages: there, both are packed first.
+    """
+    lanes = 64 // dw.itemsize
+    vecs = dw.size // (M * lanes)
+    if packed.size > 0:
+        p0 = (groups.shape[0] * GROUP * n + 2 * lanes - 1) // lanes * lanes
+        pack(packed, p0, groups, errs, e0, rows, r0, stride, M, vecs, n)
+        product(dw, lanes, M * lanes, packed, 1, GROUP, packed, p0, 0, groups, n, vecs)
+    else:
+        set_part(part, 0, 0, e0, M)
+        product(dw, lanes, M * lanes, errs, 1, stride, rows, r0, stride, part, n, vecs)

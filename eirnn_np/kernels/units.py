@@ -4,7 +4,7 @@ import numpy as np
 
 from ..jit import inlined, kernel, view
 from .arrays import ABS, BRAINPY, FREE, RECTIFY, place, split
-from .tile import panel
+from .tile import add, move, panel
 
 
 @inlined
@@ -29,7 +29,7 @@ def pack_units(ws, network, make_noise, I, O, q):
     one copy for each trial of a chunk.
     """
     mask, alpha, R = network.mask, network.alpha, network.n_read
-    H, lanes, stride = mask.shape[0], 64 // ws.wf.itemsize, ws.dw.shape[2]
+    H, lanes, stride = mask.shape[0], 64 // ws.wf.itemsize, ws.sums.shape[1]
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(network.params, I, H, R, O)
     g, g_in, g_out, mask_in, mask_out = (
         network.constraint, network.constraint_in, network.constraint_out, network.mask_in, network.mask_out
@@ -109,34 +109,43 @@ def pull_units(out, network, lo, hi, I, O):
             grads[k] += pull(np.float64(params[k]), l1, l2)  # (B13)
 
 
+@inlined
+def sum_row(row, dw, i):
+    """row = the sum of dw[c, :, i] over the chunks, in order."""
+    chunks, vecs, M, lanes = dw.shape
+    for v in range(vecs):
+        move(row, v * lanes, dw, (v * M + i) * lanes)
+        for c in range(1, chunks):
+            add(row, v * lanes, dw, ((c * vecs + v) * M + i) * lanes)
+
+
 @kernel
 def gather_units(out, ws, network, lo, hi, I, O):
     """Gradients of units (from H on: outputs) lo .. hi-1: the chunks added in order, then a, M and g'(theta)."""
-    mask, H, R, dw, dx0 = network.mask, network.mask.shape[0], network.n_read, ws.dw, ws.dx0
+    mask, H, R, dx0 = network.mask, network.mask.shape[0], network.n_read, ws.dx0
     theta_in, _, theta, _, theta_out, _ = split(network.params, I, H, R, O)
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(out.grads, I, H, R, O)
     zero = network.params.dtype.type(0)
     g, g_in, g_out, mask_in, mask_out = (
         network.constraint, network.constraint_in, network.constraint_out, network.mask_in, network.mask_out
     )  # fmt: skip
+    sums = view(ws.sums, lo // ws.dw.shape[3] * ws.sums.shape[1], (ws.sums.shape[1],))
     for i in range(lo, hi):
-        for c in range(1, dw.shape[0]):
-            for j in range(H + I + 1):
-                dw[0, i, j] += dw[c, i, j]
+        sum_row(sums, ws.dw, i)
         if i >= H:
             for j in range(R):
-                v = dw[0, i, j] * mask_out[i - H, j]
+                v = sums[j] * mask_out[i - H, j]
                 w_out[i - H, j] = through(v, theta_out[i - H, j], g_out, zero)  # (B9), reverses z = W_out r + ...  (F5)
-            b_out[i - H] = dw[0, i, H + I]  # (B10), reverses z = ... + b_out  (F5)
+            b_out[i - H] = sums[H + I]  # (B10), reverses z = ... + b_out  (F5)
             continue
         a = network.alpha[i]  # (B5), reverses x = ... + a c  (F3)
         for j in range(H):
-            v = a * dw[0, i, j] * mask[i, j]
+            v = a * sums[j] * mask[i, j]
             w_rec[i, j] = through(v, theta[i, j], g, zero)  # (B6), reverses W_rec = g(theta) M  (F1)
         for j in range(I):
-            v = a * dw[0, i, H + j] * mask_in[i, j]
+            v = a * sums[H + j] * mask_in[i, j]
             w_in[i, j] = through(v, theta_in[i, j], g_in, zero)  # (B7), reverses c = ... + W_in u  (F2)
-        b_rec[i] = a * dw[0, i, H + I]  # (B8), reverses c = ... + b_rec + b_in  (F2)
+        b_rec[i] = a * sums[H + I]  # (B8), reverses c = ... + b_rec + b_in  (F2)
         b_in[i] = zero if network.dynamics == BRAINPY else b_rec[i]
         v = dx0[0, i]
         for c in range(1, dx0.shape[0]):
@@ -147,17 +156,16 @@ def gather_units(out, ws, network, lo, hi, I, O):
 @kernel(late=True)
 def gather_omega(out, ws, network, lo, hi, I, O):
     """Add omega dOmega to the gradient of w_rec, rows lo .. hi-1: the chunks in order, then a (1 - a), M, g'(theta)."""
-    mask, H, domega, number = network.mask, network.mask.shape[0], ws.domega, 0.0
+    mask, H, number = network.mask, network.mask.shape[0], 0.0
     theta = split(network.params, I, H, network.n_read, O)[2]
     w_rec = split(out.grads, I, H, network.n_read, O)[2]
     for c in range(ws.loss.shape[0]):
         number += ws.loss[c, 3]
+    sums = view(ws.sums, lo // ws.dw.shape[3] * ws.sums.shape[1], (ws.sums.shape[1],))
     factor, zero = network.penalties[7] / max(number, 1.0), network.params.dtype.type(0)
     for i in range(lo, min(hi, H)):
         a = np.float64(network.alpha[i])
         scale = network.params.dtype.type(factor * a * (1.0 - a))
+        sum_row(sums, ws.domega, i)
         for j in range(H):
-            v = domega[0, i, j]
-            for c in range(1, domega.shape[0]):
-                v += domega[c, i, j]
-            w_rec[i, j] += through(scale * v * mask[i, j], theta[i, j], network.constraint, zero)  # (B15)
+            w_rec[i, j] += through(scale * sums[j] * mask[i, j], theta[i, j], network.constraint, zero)  # (B15)
