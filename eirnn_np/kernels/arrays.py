@@ -60,7 +60,8 @@ Update = namedtuple("Update", "kind m v frozen done lr beta1 beta2 eps clip larg
 # norms    (blocks, 2)         largest |g| of a block of grads,    norm_block         step
 #                              sum of the squares of g / that
 # dw       (C, V, H+O, lanes)  [dW_rec dW_in db; dW_out . db_out]  backward_chunk     gather_units
-# sums     (groups, S)         a row of the sum of dw or domega    sum_row            gather_units, gather_omega
+# sums     (groups, S)         a row of the sum of dw or domega;   sum_row            gather_units, gather_omega
+#                              a row of weights                    weight_row         pack_units
 # packed   (C, .)              errs, then rows (or right): packed  pack               weight_product
 # groups   (C, ., PART)        parts of the product of the two     pack               weight_product
 # dx0      (C, up(H))          sum_b dx_0                          backward_chunk     gather_units

@@ -29,6 +29,29 @@ def make_inputs(rows, normals, words, inputs, draw, s, b0, H):
             rows[b * stride + H + i] = zero if draw.rectify_in and u <= zero else u  # (F9)
 
 
+@kernel(late=True)
+def keep_states(states, x, b0):
+    """x_s of trials b0 .. b0+m-1 into states (B, H); x (m, stride)."""
+    for b in range(x.shape[0]):
+        for i in range(states.shape[1]):
+            states[b0 + b, i] = x[b, i]
+
+
+@kernel(late=True)
+def advance_others(rates, x, normals, leak, gain, activation, dynamics):
+    """r_s, and x_{s+1} without its sums, for all networks but the plain one, whose loop is in `forward_chunk`."""
+    wide()
+    zero = x.dtype.type(0)
+    if activation == RELU:
+        for i in range(x.size):
+            rates[i] = zero if x[i] <= zero else x[i]  # (F4)
+    else:
+        activate(rates, x, activation)  # (F4)
+    for i in range(x.size):
+        v = rates[i] if dynamics == BRAINPY else x[i]
+        x[i] = leak[i] * v + gain[i] * normals[i]  # (F3)
+
+
 @kernel
 def forward_chunk(
     rows, z, states, x, normals, words, wf, leak, gain, x_start, inputs, draw, dynamics, activation, b0, part, first,
@@ -57,26 +80,20 @@ def forward_chunk(
                 for o in range(O):
                     z[o, s - 2, b] = x[b, H + o]
         if s > 0 and states.size > 0:
-            for b in range(m):
-                for i in range(H):
-                    states[s - 1, b0 + b, i] = x[b, i]
+            keep_states(states[s - 1], x, b0)
         if s < T and draw.make:
             normal_rows(normals, words, draw.seed, draw.step, s, dynamics == BRAINPY, b0, m, H)
         elif s < T:
             for b in range(m):
                 for i in range(H):
                     normals[b, i] = draw.noise[s, b0 + b, i]
-        if activation == RELU:
+        if activation == RELU and dynamics != BRAINPY:
             for i in range(m * stride):
                 v = flat_x[i]
-                r = zero if v <= zero else v  # (F4)
-                rows[s, i] = r
-                flat_x[i] = leak[i] * (r if dynamics == BRAINPY else v) + gain[i] * flat_normals[i]  # (F3)
-        else:
-            activate(rows[s], flat_x, activation)  # (F4)
-            for i in range(m * stride):
-                v = rows[s, i] if dynamics == BRAINPY else flat_x[i]
+                rows[s, i] = zero if v <= zero else v  # (F4)
                 flat_x[i] = leak[i] * v + gain[i] * flat_normals[i]  # (F3)
+        else:
+            advance_others(rows[s], flat_x, flat_normals, leak, gain, activation, dynamics)
         for b in range(m):
             for i in range(I):
                 rows[s, b * stride + H + i] = inputs[s, b0 + b, i] if s < T else zero
@@ -179,6 +196,22 @@ def take_errors(errs, dz, s, m, stride, H):
             errs[b * stride + H + o] = dz[o, s - 1, b]
 
 
+@kernel(late=True)
+def errors_of_others(errs, dx, dr, rates, slope, leak, activation, dynamics):
+    """dx_s, of dr_s and dx_{s+1}, for all networks but the plain one, whose loop is in `backward_chunk`; dr = 0."""
+    wide()
+    zero = dr.dtype.type(0)
+    for i in range(dx.size):
+        keep = leak[i] * dx[i]  # reverses x_{s+1} = (1-a) x_s + ...  (F3)
+        if activation == RELU:
+            v = dr[i] + keep if rates[i] > zero else zero  # of BrainPy's dynamics
+        else:
+            v = (dr[i] + keep) * slope[i] if dynamics == BRAINPY else dr[i] * slope[i] + keep  # (B4)
+        dx[i] = v
+        errs[i] = v
+        dr[i] = zero
+
+
 @kernel
 def backward_chunk(
     dw, dx0, errs, dx, dr, slope, rows, dz, wb, leak, I, H, dynamics, activation, pull, with_omega, omega_alone, omega,
@@ -238,26 +271,14 @@ def backward_chunk(
                 for i in range(b * stride, b * stride + H):
                     dr[i] += dr.dtype.type(pull) * rows[s, i]  # (B14), reverses pull / 2 r^2  (F10)
         slot = slot - 1 if slot > 0 else block - 1
-        # A loop for each kind of network: with the branches inside, LLVM made a slower one of the plain loop.
-        if activation == RELU and dynamics == BRAINPY:
-            for i in range(n):
-                v = dr[i] + leak[i] * dx[i] if rows[s, i] > zero else zero
-                dx[i] = v
-                errs[slot, i] = v
-                dr[i] = zero
-        elif activation == RELU:
+        if activation == RELU and dynamics != BRAINPY:
             for i in range(n):
                 v = (dr[i] if rows[s, i] > zero else zero) + leak[i] * dx[i]  # (B4), reverses r_s = max(x_s, 0)  (F4)
                 dx[i] = v
                 errs[slot, i] = v
                 dr[i] = zero
         else:
-            for i in range(n):
-                keep = leak[i] * dx[i]  # reverses x_{s+1} = (1-a) x_s + ...  (F3)
-                v = (dr[i] + keep) * slope[i] if dynamics == BRAINPY else dr[i] * slope[i] + keep  # (B4)
-                dx[i] = v
-                errs[slot, i] = v
-                dr[i] = zero
+            errors_of_others(errs[slot], dx, dr, rows[s], slope, leak, activation, dynamics)
         if s > 1:
             take_errors(errs[slot], dz, s - 1, m, stride, H)
     if end == 0:
@@ -266,6 +287,18 @@ def backward_chunk(
             for b in range(1, m):
                 v += dx[b * stride + i]  # (B11), reverses x_0 in every trial
             dx0[i] = v
+
+
+@kernel(late=True)
+def keep_run(rates, outputs, rows, z, b0):
+    """Rates (T, B, H) and outputs (T, B, O) of the trials of a chunk, of which b0 is the first."""
+    (O, T, m), H, stride = z.shape, rates.shape[2], rows.shape[1] // z.shape[2]
+    for t in range(T):
+        for b in range(m):
+            for i in range(H):
+                rates[t, b0 + b, i] = rows[t + 1, b * stride + i]
+            for o in range(O):
+                outputs[t, b0 + b, o] = z[o, t, b]
 
 
 @kernel(late=True)
@@ -370,12 +403,7 @@ def group(ws, out, network, batch, draw, groups, stage, s, g):
                 z[o, T - 1, b] = x[b * stride + H + o]
     if out.states.size > 0:
         if whole or stage == LOSS:
-            for t in range(T):
-                for b in range(m):
-                    for i in range(H):
-                        out.rates[t, b0 + b, i] = rows[t + 1, b * stride + i]
-                    for o in range(O):
-                        out.outputs[t, b0 + b, o] = z[o, t, b]
+            keep_run(out.rates, out.outputs, rows, z, b0)
         return
     loss, factor = view(ws.loss, c * ws.loss.shape[1], (ws.loss.shape[1],)), network.penalties[6] / (T * B * H)
     if whole or stage == LOSS:

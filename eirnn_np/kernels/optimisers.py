@@ -181,19 +181,28 @@ def update_blocks(p, update, g, factor):
     update_all(blocks, p, update, g, adam_coefficients(p.dtype.type, update), factor)
 
 
+@kernel(late=True)
+def update_by_norm(p, update, g, norms, loss):
+    """The update of all numbers, with the gradient as its norm has it, unless that is too large."""
+    norm_blocks(norms, g)
+    factor = clip_factor(norms, update.clip, update.largest)
+    if factor > 0.0:
+        update_blocks(p, update, g, factor)
+        count_update(update, p, loss, factor)
+
+
 @entry(**BORROWED)
 def apply_update(p, update, g, norms):
     """An update of Adam or SGD, in place on the flat buffer p and the moments of `update`; g is the gradient.
 
     norms (blocks, 2) is work. Frozen numbers get the gradient 0. The same bits as in the training step.
     """
-    factor, mode = 1.0, ieee()
+    mode = ieee()
     if update.frozen.size > 0:
         freeze_all(norms.shape[0], update, g)
     if wants_norm(update):
-        norm_blocks(norms, g)
-        factor = clip_factor(norms, update.clip, update.largest)
-    if factor > 0.0:
-        update_blocks(p, update, g, factor)
-        count_update(update, p, 0.0, factor)
+        update_by_norm(p, update, g, norms, 0.0)
+    else:
+        update_blocks(p, update, g, 1.0)
+        count_update(update, p, 0.0, 1.0)
     restore(mode)

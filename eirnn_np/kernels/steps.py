@@ -7,14 +7,12 @@ from .arrays import LARGE
 from .chunks import ALL, group
 from .optimisers import (
     adam_coefficients,
-    clip_factor,
     count_update,
-    norm_blocks,
-    update_blocks,
+    update_by_norm,
     update_units,
     wants_norm,
 )
-from .units import gather_omega, gather_units, pack_units, penalty_units, pull_units
+from .units import gather_penalties, gather_units, pack_units, penalty_units
 
 
 def chunk_count(n_batch, n_hidden):
@@ -73,10 +71,8 @@ def finish_units(out, ws, network, update, I, O, q):
     H, R, lanes = network.mask.shape[0], network.n_read, 64 // network.params.itemsize
     lo, hi = q * lanes, min(q * lanes + lanes, H + O)
     gather_units(out, ws, network, lo, hi, I, O)
-    if ws.fine.size > 0:
-        pull_units(out, network, lo, hi, I, O)
-    if ws.domega.size > 0:
-        gather_omega(out, ws, network, lo, hi, I, O)
+    if ws.fine.size > 0 or ws.domega.size > 0:
+        gather_penalties(out, ws, network, lo, hi, I, O)
     if update.kind > 0:
         now = not wants_norm(update) and sound(ws.loss, ws.fine)
         coefficients = adam_coefficients(network.params.dtype.type, update)
@@ -98,7 +94,7 @@ def step(out, ws, network, batch, draw, update):
     the flat buffer for the norm, and again for the update. Each array has one writer.
     """
     I, H, params = batch.inputs.shape[2], network.mask.shape[0], network.params
-    O, lanes, factor = ws.dw.shape[2] - H, 64 // params.itemsize, 1.0
+    O, lanes = ws.dw.shape[2] - H, 64 // params.itemsize
     vectors, mode = (H + O + lanes - 1) // lanes, ieee()
     prepare_all(vectors, ws, network, draw.make, I, O)
     groups = group_count(ws.dw.shape[0], H, thread_count(), ws.domega.size > 0)
@@ -110,12 +106,9 @@ def step(out, ws, network, batch, draw, update):
     loss = total(ws.loss, ws.fine)
     if update.kind > 0 and sound(ws.loss, ws.fine):
         if wants_norm(update):
-            norm_blocks(ws.norms, out.grads)
-            factor = clip_factor(ws.norms, update.clip, update.largest)
-            if factor > 0.0:
-                update_blocks(params, update, out.grads, factor)
-        if factor > 0.0:
-            count_update(update, params, loss, factor)
+            update_by_norm(params, update, out.grads, ws.norms, loss)
+        else:
+            count_update(update, params, loss, 1.0)
     restore(mode)
     return loss
 

@@ -240,7 +240,7 @@ def pack(packed, p0, parts, errs, e0, rows, r0, stride, M, vecs, n):
         left += width
 
 
-@inlined
+@kernel
 def weight_product(dw, M, packed, groups, errs, e0, rows, r0, stride, part, n):
     """dw (vectors M lanes) += errs^T rows of n rows each, from elements e0 and r0 on.
 

@@ -22,6 +22,14 @@ def through(v, theta, constraint, zero):
 
 
 @kernel
+def weight_row(to, k, factor, theta, mask, i, j0, n, constraint):
+    """to[k, :n] = factor g(theta) M, of row i from column j0 on."""
+    zero = to.dtype.type(0)
+    for j in range(n):
+        to[k, j] = factor * (weight(theta[i, j0 + j], constraint, zero) * mask[i, j0 + j])  # (F1)
+
+
+@kernel
 def pack_units(ws, network, make_noise, I, O, q):
     """The q-th vector of units' share of both packed matrices: columns of wf, rows of wb; and of vecs.
 
@@ -31,10 +39,7 @@ def pack_units(ws, network, make_noise, I, O, q):
     mask, alpha, R = network.mask, network.alpha, network.n_read
     H, lanes, stride = mask.shape[0], 64 // ws.wf.itemsize, ws.sums.shape[1]
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(network.params, I, H, R, O)
-    g, g_in, g_out, mask_in, mask_out = (
-        network.constraint, network.constraint_in, network.constraint_out, network.mask_in, network.mask_out
-    )  # fmt: skip
-    zero = network.params.dtype.type(0)
+    one, row = network.params.dtype.type(1), view(ws.sums, q * stride, (1, stride))
     first, end, rows = q * lanes, min(q * lanes + lanes, H + O), H + I + 1
     vecs, p0 = (H + O + lanes - 1) // lanes, 0
     while p0 + panel(vecs) <= q:
@@ -49,11 +54,9 @@ def pack_units(ws, network, make_noise, I, O, q):
         by = view(ws.wb, j0 * (H + O), (H + O, width))
         for i in range(first, end):
             if i < H:
-                for j in range(j1 - j0):
-                    by[i, j] = alpha[i] * (weight(w_rec[i, j0 + j], g, zero) * mask[i, j0 + j])  # (F1)
+                weight_row(by, i, alpha[i], w_rec, mask, i, j0, j1 - j0, network.constraint)
             else:
-                for j in range(min(j1, R) - j0):
-                    by[i, j] = weight(w_out[i - H, j0 + j], g_out, zero) * mask_out[i - H, j0 + j]  # (F1)
+                weight_row(by, i, one, w_out, network.mask_out, i - H, j0, min(j1, R) - j0, network.constraint_out)
         for j in range(j1 - j0):
             for i in range(first, end):
                 to[j0 + j, i - left] = by[i, j]
@@ -61,8 +64,9 @@ def pack_units(ws, network, make_noise, I, O, q):
         vecs -= width // lanes
     for i in range(first, end):
         if i < H:
+            weight_row(row, 0, alpha[i], w_in, network.mask_in, i, 0, I, network.constraint_in)
             for j in range(I):
-                to[H + j, i - left] = alpha[i] * (weight(w_in[i, j], g_in, zero) * mask_in[i, j])  # (F1)
+                to[H + j, i - left] = row[0, j]
             to[H + I, i - left] = alpha[i] * (b_rec[i] if network.dynamics == BRAINPY else b_rec[i] + b_in[i])
             for b in range(ws.vecs.shape[1] // stride):
                 ws.vecs[0, b * stride + i] = 1 - alpha[i]
@@ -120,33 +124,31 @@ def sum_row(row, dw, i):
 
 
 @kernel
+def gradient_row(to, i, factor, sums, mask, theta, constraint):
+    """to[i] = factor sums M g'(theta), for row i of a matrix: reverses g(theta) M  (F1) in c, z = ... + W r, W u."""
+    zero = to.dtype.type(0)
+    for j in range(to.shape[1]):
+        to[i, j] = through(factor * sums[j] * mask[i, j], theta[i, j], constraint, zero)
+
+
+@kernel
 def gather_units(out, ws, network, lo, hi, I, O):
     """Gradients of units (from H on: outputs) lo .. hi-1: the chunks added in order, then a, M and g'(theta)."""
-    mask, H, R, dx0 = network.mask, network.mask.shape[0], network.n_read, ws.dx0
+    H, R, dx0, one = network.mask.shape[0], network.n_read, ws.dx0, network.params.dtype.type(1)
     theta_in, _, theta, _, theta_out, _ = split(network.params, I, H, R, O)
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(out.grads, I, H, R, O)
-    zero = network.params.dtype.type(0)
-    g, g_in, g_out, mask_in, mask_out = (
-        network.constraint, network.constraint_in, network.constraint_out, network.mask_in, network.mask_out
-    )  # fmt: skip
     sums = view(ws.sums, lo // ws.dw.shape[3] * ws.sums.shape[1], (ws.sums.shape[1],))
     for i in range(lo, hi):
         sum_row(sums, ws.dw, i)
         if i >= H:
-            for j in range(R):
-                v = sums[j] * mask_out[i - H, j]
-                w_out[i - H, j] = through(v, theta_out[i - H, j], g_out, zero)  # (B9), reverses z = W_out r + ...  (F5)
+            gradient_row(w_out, i - H, one, sums, network.mask_out, theta_out, network.constraint_out)  # (B9)
             b_out[i - H] = sums[H + I]  # (B10), reverses z = ... + b_out  (F5)
             continue
         a = network.alpha[i]  # (B5), reverses x = ... + a c  (F3)
-        for j in range(H):
-            v = a * sums[j] * mask[i, j]
-            w_rec[i, j] = through(v, theta[i, j], g, zero)  # (B6), reverses W_rec = g(theta) M  (F1)
-        for j in range(I):
-            v = a * sums[H + j] * mask_in[i, j]
-            w_in[i, j] = through(v, theta_in[i, j], g_in, zero)  # (B7), reverses c = ... + W_in u  (F2)
+        gradient_row(w_rec, i, a, sums, network.mask, theta, network.constraint)  # (B6)
+        gradient_row(w_in, i, a, view(sums, H, (I,)), network.mask_in, theta_in, network.constraint_in)  # (B7)
         b_rec[i] = a * sums[H + I]  # (B8), reverses c = ... + b_rec + b_in  (F2)
-        b_in[i] = zero if network.dynamics == BRAINPY else b_rec[i]
+        b_in[i] = a - a if network.dynamics == BRAINPY else b_rec[i]
         v = dx0[0, i]
         for c in range(1, dx0.shape[0]):
             v += dx0[c, i]
@@ -169,3 +171,12 @@ def gather_omega(out, ws, network, lo, hi, I, O):
         sum_row(sums, ws.domega, i)
         for j in range(H):
             w_rec[i, j] += through(scale * sums[j] * mask[i, j], theta[i, j], network.constraint, zero)  # (B15)
+
+
+@kernel(late=True)
+def gather_penalties(out, ws, network, lo, hi, I, O):
+    """Add what the penalties that there are have to say of units lo .. hi-1."""
+    if ws.fine.size > 0:
+        pull_units(out, network, lo, hi, I, O)
+    if ws.domega.size > 0:
+        gather_omega(out, ws, network, lo, hi, I, O)
