@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -140,6 +141,25 @@ def test_tables_are_those_of_the_numbers():
         assert machines.main(["--check"]) == 0
     overview = marked(FOLDER.parent / "README.md", "overview")
     assert not overview or overview == peers.overview(json.loads((results / "peers.json").read_text()))
+
+
+def test_what_is_asked_stands_beside_what_was_found():
+    """The columns behind "asked", made of the files of the peers."""
+    page, results = (FOLDER / "README.md").read_text(), FOLDER / "results"
+    columns = []
+    for name in ("peers_zen5", "peers", "peers_restricted_to_avx2"):
+        sizes = json.loads((results / f"{name}.json").read_text())["sizes"]
+        found = {size: part["contestants"] for size, part in sizes.items()}
+        rows = [
+            ", ".join(f"{found[size][peer]['ratio']['median']:.1f}x" for peer in ("torch", "jax", "brainpy"))
+            for size in found
+        ]
+        rows.append(", ".join(f"{found[size]['torch-fast']['ratio']['median']:.1f}x" for size in found))
+        rows.append(", ".join(f"{100 * found[size]['ours']['mfu']['median']:.0f}" for size in found) + " %")
+        columns.append(rows)
+    tables = re.findall(r"^\| \| asked .*\n\|[-|]+\|\n((?:\|.*\n)+)", page, re.M)
+    cells = [[row.strip("| ").split(" | ")[2:] for row in table.splitlines()] for table in tables]
+    assert cells == [[list(pair) for pair in zip(*columns[:2])], [[text] for text in columns[2]]]
 
 
 def row(share, ratio=1.0):
