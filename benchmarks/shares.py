@@ -69,12 +69,12 @@ def backward_product(ws, side, m, T, H, O, n):
 @entry
 def weight_product(ws, m, T, n):
     stride, block, part = ws.sums.shape[1], ws.errs.shape[1] // ws.x.shape[1], ws.parts[:1]
-    dw, M, packed, groups = ws.dw[0].reshape(ws.dw[0].size), ws.dw.shape[2], ws.packed[0], ws.groups[0]
+    dw, M, packed, parts = ws.dw[0].reshape(ws.dw[0].size), ws.dw.shape[2], ws.packed[0], ws.packed_parts[0]
     for _ in range(n):
         dw[:] = 0
         for s in range(0, T + 1, block):
             length = min(block, T + 1 - s) * m
-            k.weight_product(dw, M, packed, groups, ws.errs[0], 0, ws.rows[0], s * m * stride, stride, part, length)
+            k.weight_product(dw, M, packed, parts, ws.errs[0], 0, ws.rows[0], s * m * stride, stride, part, length)
 
 
 @entry

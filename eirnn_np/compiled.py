@@ -144,7 +144,7 @@ def make_workspace(config, n_time, n_batch, dtype, by_norm=False):
         stride += lanes
     row = size * stride
     in_block = -(-kernels.BLOCK // size)
-    packed = up(n_errs, kernels.GROUP) + up(n_rows) if H > kernels.LARGE else 0  # numbers for each of in_block rows
+    packed = in_block * size if H > kernels.LARGE else 0  # rows
     weighed = any(getattr(given, f"{kind}_{of}") for kind in ("l1", "l2") for of in ("in", "rec", "out"))
     numbers = Params.like(config, dtype).flat.size if by_norm else 0
     return kernels.Workspace(
@@ -162,8 +162,8 @@ def make_workspace(config, n_time, n_batch, dtype, by_norm=False):
         loss=zeros(chunks, 8, kind=np.float64),
         dw=zeros(chunks, up(n_rows) // lanes, n_errs, lanes),
         sums=zeros(-(-n_errs // lanes), stride),
-        packed=zeros(chunks, in_block * size * packed + (2 * lanes if packed else 0)),
-        groups=zeros(chunks, -(-n_errs // kernels.GROUP) if packed else 0, kernels.PART, kind=np.int64),
+        packed=zeros(chunks, up(packed * up(n_errs, kernels.GROUP)) + packed * up(n_rows)),
+        packed_parts=zeros(chunks, -(-n_errs // kernels.GROUP) if packed else 0, kernels.PART, kind=np.int64),
         dx0=zeros(chunks, up(H)),
         parts=zeros(chunks, kernels.PART, kind=np.int64),
         fine=zeros(-(-(H + O) // lanes) if weighed else 0, kind=np.float64),

@@ -1,6 +1,9 @@
 """The micro-kernel by itself against NumPy, at all remainders of its tile; exp and log against the C library."""
 
+import ctypes
 import math
+import mmap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -88,41 +91,64 @@ def test_product_of_a_transposed_matrix_and_of_packed_panels(dtype):
 
 
 @njit
-def call_weight_product(dw, M, packed, groups, errs, e0, rows, r0, stride, part, n):
-    kernels.weight_product(dw, M, packed, groups, errs, e0, rows, r0, stride, part, n)
+def call_weight_product(dw, M, packed, packed_parts, errs, e0, rows, r0, stride, part, n):
+    kernels.weight_product(dw, M, packed, packed_parts, errs, e0, rows, r0, stride, part, n)
+
+
+def before_a_guard(array):
+    """A flat copy that ends where memory ends that nobody may read; and what keeps that alive."""
+    page = mmap.PAGESIZE
+    size = -(-array.nbytes // page) * page
+    memory = mmap.mmap(-1, size + page)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address + size), page, 0) == 0
+    copy = np.frombuffer(memory, array.dtype, array.size, size - array.nbytes)
+    copy[:] = array.ravel()
+    return copy, memory
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    ("M", "n", "columns", "rest"), [(1, 1, 1, 0), (5, 3, 70, 0), (23, 40, 64, 16), (24, 17, 33, 0), (61, 150, 30, 32)]
-)
-def test_a_weight_product_is_the_same_packed(dtype, M, n, columns, rest):
-    """dw += errs^T rows, in vectors of dw one behind another: to the bit with and without packing, and NumPy's."""
+@pytest.mark.parametrize("M", [*range(1, 50), 61, 64, 72, 96, 97])
+def test_a_weight_product_is_the_same_packed(dtype, M):
+    """dw += errs^T rows, in vectors of dw one behind another: to the bit with and without packing, and NumPy's.
+
+    Groups that end before the row does and behind it; more groups than M needs, as Omega has them.
+    """
     lanes, rng = 64 // np.dtype(dtype).itemsize, np.random.default_rng(M)
-    vecs = -(-columns // lanes)
-    stride = max(vecs * lanes, -(-M // lanes) * lanes) + rest
-    errs, rows = (rng.normal(size=(n + 2, stride)).astype(dtype) for _ in range(2))
-    start = rng.normal(size=(vecs, M, lanes)).astype(dtype)
-    found = []
-    groups = -(-M // kernels.GROUP)
-    size = n * (groups * kernels.GROUP + vecs * lanes) + 2 * lanes
-    for packed in (True, False):
-        dw, part = start.copy(), np.zeros((1, kernels.PART), np.int64)
-        work = np.full(size + 1 if packed else 0, 7, dtype)
-        parts = np.zeros((groups if packed else 0, kernels.PART), np.int64)
-        flat = errs.reshape(-1)[: (n + 1) * stride].copy()  # it ends with the last row that is used
-        call_weight_product(dw.reshape(-1), M, work, parts, flat, stride, rows.reshape(-1), 2 * stride, stride, part, n)
-        assert not packed or work[-1] == 7, "written beyond its end"
-        found.append(dw)
-    assert np.array_equal(*found)
-    exact = errs[1 : n + 1, :M].astype("f8").T @ rows[2:, : vecs * lanes].astype("f8")
-    exact = start + exact.reshape(M, vecs, lanes).transpose(1, 0, 2)
-    np.testing.assert_allclose(found[0], exact, rtol=0, atol=20 * n * np.finfo(dtype).eps)
+    for n, vecs, spare in ((1, 1, 0), (3, 5, 1), (40, 4, 2)):
+        stride = max(vecs, -(-M // lanes)) * lanes
+        errs, rows = (rng.normal(size=(n, stride)).astype(dtype) for _ in range(2))
+        start, found = rng.normal(size=(vecs, M, lanes)).astype(dtype), []
+        groups = -(-M // kernels.GROUP) + spare
+        size = -(-n * groups * kernels.GROUP // lanes) * lanes + n * vecs * lanes
+        for packed in (True, False):
+            dw, part = start.copy(), np.zeros((1, kernels.PART), np.int64)
+            work, memory = before_a_guard(np.full(size, 7, dtype)) if packed else (np.zeros(0, dtype), None)
+            parts = np.zeros((groups if packed else 0, kernels.PART), np.int64)
+            (left, _), (right, _) = guarded = before_a_guard(errs), before_a_guard(rows)
+            call_weight_product(dw.reshape(-1), M, work, parts, left, 0, right, 0, stride, part, n)
+            del guarded, memory
+            found.append(dw)
+        assert np.array_equal(*found)
+        exact = errs[:, :M].astype("f8").T @ rows[:, : vecs * lanes].astype("f8")
+        exact = start + exact.reshape(M, vecs, lanes).transpose(1, 0, 2)
+        np.testing.assert_allclose(found[0], exact, rtol=0, atol=20 * n * np.finfo(dtype).eps)
 
 
-def test_outputs_have_no_part_in_the_weight_gradient_s_padding():
+@pytest.mark.parametrize("n_batch", [1, 11, 30, 64])
+def test_what_is_packed_begins_at_a_vector(n_batch):
+    config = ModelConfig(n_in=10, n_hidden=600, n_out=20)
+    for dtype in (np.float32, np.float64):
+        workspace = make_workspace(config, 3, n_batch, dtype)
+        assert workspace.packed.size > 0
+        assert not any(chunk.ctypes.data % 64 for chunk in workspace.packed)
+        assert make_workspace(replace(config, n_hidden=512), 3, n_batch, dtype).packed.size == 0
+
+
+@pytest.mark.parametrize("activation", ["relu", "softplus", "sigmoid"])
+def test_no_padding_of_a_weight_gradient_holds_a_number(activation):
     """What is too large in dw stops an update, so that nothing may stand there which no gradient is."""
-    config = ModelConfig(n_in=1, n_hidden=9, n_out=12, sigma_rec=0.1)
+    config = ModelConfig(n_in=1, n_hidden=9, n_out=12, sigma_rec=0.1, activation=activation)
     model, params, rng = KernelModel(config, np.float32), init_params(config), np.random.default_rng(0)
     inputs, labels = rng.normal(size=(5, 4, 1)).astype("f4"), rng.integers(0, 12, (5, 4))
     workspace, noise = make_workspace(config, 5, 4, np.float32), np.zeros((5, 4, 9), np.float32)

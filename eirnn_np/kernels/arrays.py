@@ -35,43 +35,44 @@ Update = namedtuple("Update", "kind m v frozen done lr beta1 beta2 eps clip larg
 # All other arrays of a step. N is the number of trials of the largest chunk, S (the stride) the length of a row of
 # units, K the time steps of one weight-gradient product; up(n) is n rounded up to whole vectors.
 #
-# A weight gradient stands in V columns of whole vectors, one behind another, as the tiles take them.
+# A weight gradient stands in V columns of whole vectors, one behind another, as the tiles take them: as many as its
+# row has.
 #
 # name     shape               holds                               written by         read by
 # wf       (H+I+1) up(H+O)     weights of the forward product      pack_units         forward_chunk
 # wb       (H+O) up(H)         weights of the backward product     pack_units         backward_chunk
 # vecs     (2, N S)            1 - a; what scales the noise        pack_units         forward_chunk, backward_chunk
-# fine     (groups,)           penalty of the weights of units     penalty_units      step
+# fine     (vectors,)          penalty of the weights of units     penalty_units      step
 # rows     (C, (T+1) N S)      [r_s, u_{s+1}, 1]                   forward_chunk      backward_chunk, group
 # x        (C, N S)            x_s; on the way back dx_s           forward_chunk, backward_chunk: each its own
 # z        (C, O T N)          z; after the loss dz                forward_chunk, the loss; backward_chunk, group
 # errs     (C, K N S)          [dx_{s+1}, dz_s], K steps of them   backward_chunk     backward_chunk
 # dr       (C, N S)            dr_s                                backward_chunk     backward_chunk
-# words    (C, N, up64(H))     random words                        normal_rows        normal_rows
+# words    (C, N, .)           random words                        normal_rows        normal_rows
 # normals  (C, N S)            normals, or the noise given         forward_chunk      forward_chunk
 #                              f'(x_s) of other units than relu    backward_chunk     backward_chunk
 # soft     (C, 5, T N)         softmax in float64                  cross_entropy      cross_entropy
 # loss     (C, 8)              loss [c, 0], dw too large [c, 1],   group              step
-#                              Omega's sum and number [c, 2:4]     omega_rows         gather_units
+#                              Omega's sum and number [c, 2:4]     omega_rows         gather_omega
 # squares  (C, S)              partial sums of squares, float64    group, omega_rows: each its own
 # flow     (2 C, N S)          e_s; (a e_s) W_rec, then v_s        omega_products     omega_rows
 # right    (C, K N S)          what dx_{s+1} meets in Omega's      omega_rows         backward_chunk
 # domega   (C, V, H, lanes)    gradient; that gradient, as dw      backward_chunk     gather_omega
-# norms    (blocks, 2)         largest |g| of a block of grads,    norm_block         step
+# norms    (blocks, 2)         largest |g| of a block of grads,    norm_block         clip_factor
 #                              sum of the squares of g / that
 # dw       (C, V, H+O, lanes)  [dW_rec dW_in db; dW_out . db_out]  backward_chunk     gather_units
-# sums     (groups, S)         a row of the sum of dw or domega;   sum_row            gather_units, gather_omega
+# sums     (vectors, S)        a row of the sum of dw or domega;   sum_row            gather_units, gather_omega
 #                              a row of weights                    weight_row         pack_units
-# packed   (C, .)              errs, then rows (or right): packed  pack               weight_product
-# groups   (C, ., PART)        parts of the product of the two     pack               weight_product
+# packed   (C, .)              errs, then rows (or right), packed  pack               product
+# packed_parts (C, ., PART)    parts of the product of the two     pack               product
 # dx0      (C, up(H))          sum_b dx_0                          backward_chunk     gather_units
 # parts    (C, PART)           c0, a0, m of a part of a product    set_part           product
-# fine, squares, flow, right, domega and norms have no elements where nothing asks for them; packed and groups unless
-# H is above LARGE.
+# fine, squares, flow, right, domega and norms have no elements where nothing asks for them; packed and
+# packed_parts unless H is above LARGE.
 Workspace = namedtuple(
     "Workspace",
-    "wf wb vecs rows x z errs dr words normals soft loss dw sums packed groups dx0 parts fine squares flow "
-    "right domega norms",
+    "wf wb vecs rows x z errs dr words normals soft loss dw sums packed packed_parts dx0 parts fine squares "
+    "flow right domega norms",
 )
 
 

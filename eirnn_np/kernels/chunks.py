@@ -98,7 +98,8 @@ def forward_chunk(
             for i in range(I):
                 rows[s, b * stride + H + i] = inputs[s, b0 + b, i] if s < T else zero
             rows[s, b * stride + H + I] = 1
-            for i in range(H + I + 1, H + O):  # of z_{s-1}: no gradient is taken there
+            # z_{s-1}, and f(0), which is not 0 of each activation: no gradient is taken there
+            for i in range(H + I + 1, H + O if activation == RELU else stride):
                 rows[s, b * stride + i] = zero
         if s < T and draw.make_in:
             make_inputs(rows[s], normals, words, inputs, draw, s, b0, H)
@@ -214,8 +215,8 @@ def errors_of_others(errs, dx, dr, rates, slope, leak, activation, dynamics):
 
 @kernel
 def backward_chunk(
-    dw, dx0, errs, dx, dr, slope, rows, dz, wb, leak, I, H, dynamics, activation, pull, with_omega, omega_alone, omega,
-    domega, right, e, back, squares, one_tau, part, packed, groups, first, end, alone,
+    dw, dx0, errs, dx, dr, slope, rows, dz, wb, leak, H, dynamics, activation, pull, with_omega, omega_alone, omega,
+    domega, right, e, back, squares, one_tau, part, packed, packed_parts, first, end, alone,
 ):  # fmt: skip
     """dr_s = errs_s wb; dx_s = dr_s f'(x_s) + (1-a) dx_{s+1}; dw += errs^T rows, a block of steps at a time.
 
@@ -223,7 +224,7 @@ def backward_chunk(
     left to its group.
 
     Writes dw (vectors H+O lanes), without the factor a, and dx0 (H,); errs (block, m stride), dx, dr and slope
-    (m stride), packed and groups are work. pull r_s is what the penalty of the rates adds to dr_s. With
+    (m stride), packed and packed_parts are work. pull r_s is what the penalty of the rates adds to dr_s. With
     `with_omega`, Omega's sum and number go to omega (2,) and its gradient, without factors, to domega (vectors H
     lanes); right (block m stride), e and back (m stride) and squares are work. With `omega_alone`, dw is left at 0.
     """
@@ -263,9 +264,9 @@ def backward_chunk(
         if slot == 0 or s == 0:
             e0, steps = slot * n, (block - slot) * m
             if not omega_alone:
-                weight_product(dw, H + O, packed, groups, flat_errs, e0, flat_rows, s * n, stride, part, steps)
+                weight_product(dw, H + O, packed, packed_parts, flat_errs, e0, flat_rows, s * n, stride, part, steps)
             if with_omega:
-                weight_product(domega, H, packed, groups, flat_errs, e0, right, e0, stride, part, steps)
+                weight_product(domega, H, packed, packed_parts, flat_errs, e0, right, e0, stride, part, steps)
         if pull != 0 and s > 0:
             for b in range(m):
                 for i in range(b * stride, b * stride + H):
@@ -377,7 +378,7 @@ def group(ws, out, network, batch, draw, groups, stage, s, g):
 
     Or one stage of that alone, forward and backward for time s, without the products: what `side_by_side` asks for.
     """
-    (T, B, I), H = batch.inputs.shape, network.x_start.size
+    (T, B, _), H = batch.inputs.shape, network.x_start.size
     chunks, stride, O = ws.dw.shape[0], ws.sums.shape[1], ws.dw.shape[2] - H
     c = g * chunks // groups
     if (g + 1) * chunks // groups - c > 1:
@@ -420,7 +421,7 @@ def group(ws, out, network, batch, draw, groups, stage, s, g):
     dw = view(ws.dw, c * (ws.dw.size // chunks), (ws.dw.size // chunks,))
     domega = view(ws.domega, c * (ws.domega.size // chunks), (ws.domega.size // chunks,))
     packed = view(ws.packed, c * ws.packed.shape[1], (ws.packed.shape[1],))
-    groups = view(ws.groups, c * ws.groups.shape[1] * PART, (ws.groups.shape[1], PART))
+    packed_parts = view(ws.packed_parts, c * ws.packed_parts.shape[1] * PART, (ws.packed_parts.shape[1], PART))
     dx, dz = x, z  # the same arrays: the last state is not needed any more, and the loss has turned z into dz
     if whole or stage == BACKWARD:
         first, end = T + 1 if whole else s, 0 if whole else s
@@ -428,9 +429,9 @@ def group(ws, out, network, batch, draw, groups, stage, s, g):
             now = with_omega and not again  # Omega's dx is that of the data alone: it comes first
             pull, omega_alone = 0.0 if now else 2 * factor, now and factor > 0
             backward_chunk(
-                dw, ws.dx0[c], errs, dx, dr, slope, rows, dz, ws.wb, leak, I, H, network.dynamics,
+                dw, ws.dx0[c], errs, dx, dr, slope, rows, dz, ws.wb, leak, H, network.dynamics,
                 network.activation, pull, now, omega_alone, omega, domega, right, e, back, squares,
-                network.one_tau, part, packed, groups, first, end, whole,
+                network.one_tau, part, packed, packed_parts, first, end, whole,
             )  # fmt: skip
     if whole or stage == CHECK:
         bad = not bounded(view(ws.dx0, c * ws.dx0.shape[1], (H,)), out.limit)

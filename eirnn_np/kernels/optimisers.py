@@ -183,7 +183,7 @@ def update_blocks(p, update, g, factor):
 
 @kernel(late=True)
 def update_by_norm(p, update, g, norms, loss):
-    """The update of all numbers, with the gradient as its norm has it, unless that is too large."""
+    """The update of all numbers by the clipped gradient, counted; none if its norm is above `largest`."""
     norm_blocks(norms, g)
     factor = clip_factor(norms, update.clip, update.largest)
     if factor > 0.0:

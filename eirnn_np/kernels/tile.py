@@ -188,23 +188,8 @@ def product(c, ldc, svc, a, lda, ska, b, b0, ldb, parts, n, vecs):
                 c0, ak, m, i = parts[g, 0] + left * svc, parts[g, 1] + k * ska, parts[g, 2], np.int64(0)
                 while i < m:
                     rows = share(m - i, ROWS[v - 1])
-                    tile(
-                        c,
-                        c0 + i * ldc,
-                        ldc,
-                        svc,
-                        a,
-                        ak + i * lda,
-                        lda,
-                        ska,
-                        b,
-                        bk,
-                        ld,
-                        depth,
-                        rows,
-                        v,
-                        following + line,
-                    )
+                    at, ai = c0 + i * ldc, ak + i * lda
+                    tile(c, at, ldc, svc, a, ai, lda, ska, b, bk, ld, depth, rows, v, following + line)
                     i += rows
                     line += lanes
         left += v
@@ -214,9 +199,9 @@ def product(c, ldc, svc, a, lda, ska, b, b0, ldb, parts, n, vecs):
 
 @kernel(late=True)
 def pack(packed, p0, parts, errs, e0, rows, r0, stride, M, vecs, n):
-    """errs into groups of GROUP columns, each (n, GROUP), a part of a product; rows, from p0 on, into panels.
+    """M columns of errs in groups of GROUP, each (n, GROUP), a part of a product; then, from p0 on, rows in panels.
 
-    Of n rows each, from elements e0 and r0 on, `stride` long; M columns of errs and vecs vectors of rows.
+    errs and rows have n rows of `stride` elements, and begin at e0 and r0; vecs vectors of rows are packed.
     """
     lanes = 64 // rows.itemsize
     for g in range(parts.shape[0]):
@@ -225,11 +210,11 @@ def pack(packed, p0, parts, errs, e0, rows, r0, stride, M, vecs, n):
         by_vectors = i0 + (GROUP + lanes - 1) // lanes * lanes <= stride
         for k in range(n):
             to, of = i0 * n + k * GROUP, e0 + k * stride + i0
-            if by_vectors:
+            if by_vectors:  # what is too much is overwritten: by the next row, group or, at the end, by rows
                 for i in range(0, GROUP, lanes):
-                    move(packed, to + i, errs, of + i)  # the next row overwrites what is too much
+                    move(packed, to + i, errs, of + i)
             else:
-                for i in range(M - i0):
+                for i in range(min(M - i0, GROUP)):
                     packed[to + i] = errs[of + i]
     left = np.int64(0)
     while left < vecs:
@@ -241,17 +226,17 @@ def pack(packed, p0, parts, errs, e0, rows, r0, stride, M, vecs, n):
 
 
 @kernel
-def weight_product(dw, M, packed, groups, errs, e0, rows, r0, stride, part, n):
+def weight_product(dw, M, packed, packed_parts, errs, e0, rows, r0, stride, part, n):
     """dw (vectors M lanes) += errs^T rows of n rows each, from elements e0 and r0 on.
 
-    In a large network each k of a tile would read two other pages: there, both are packed first.
+    In a large network a tile would touch a new page of either for each k: there, both are packed first.
     """
     lanes = 64 // dw.itemsize
     vecs = dw.size // (M * lanes)
     if packed.size > 0:
-        p0 = (groups.shape[0] * GROUP * n + 2 * lanes - 1) // lanes * lanes
-        pack(packed, p0, groups, errs, e0, rows, r0, stride, M, vecs, n)
-        product(dw, lanes, M * lanes, packed, 1, GROUP, packed, p0, 0, groups, n, vecs)
+        p0 = (packed_parts.shape[0] * GROUP * n + lanes - 1) // lanes * lanes
+        pack(packed, p0, packed_parts, errs, e0, rows, r0, stride, M, vecs, n)
+        product(dw, lanes, M * lanes, packed, 1, GROUP, packed, p0, 0, packed_parts, n, vecs)
     else:
         set_part(part, 0, 0, e0, M)
         product(dw, lanes, M * lanes, errs, 1, stride, rows, r0, stride, part, n, vecs)

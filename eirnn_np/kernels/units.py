@@ -134,7 +134,8 @@ def gradient_row(to, i, factor, sums, mask, theta, constraint):
 @kernel
 def gather_units(out, ws, network, lo, hi, I, O):
     """Gradients of units (from H on: outputs) lo .. hi-1: the chunks added in order, then a, M and g'(theta)."""
-    H, R, dx0, one = network.mask.shape[0], network.n_read, ws.dx0, network.params.dtype.type(1)
+    H, R, dx0, real = network.mask.shape[0], network.n_read, ws.dx0, network.params.dtype.type
+    zero, one = real(0), real(1)
     theta_in, _, theta, _, theta_out, _ = split(network.params, I, H, R, O)
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(out.grads, I, H, R, O)
     sums = view(ws.sums, lo // ws.dw.shape[3] * ws.sums.shape[1], (ws.sums.shape[1],))
@@ -148,7 +149,7 @@ def gather_units(out, ws, network, lo, hi, I, O):
         gradient_row(w_rec, i, a, sums, network.mask, theta, network.constraint)  # (B6)
         gradient_row(w_in, i, a, view(sums, H, (I,)), network.mask_in, theta_in, network.constraint_in)  # (B7)
         b_rec[i] = a * sums[H + I]  # (B8), reverses c = ... + b_rec + b_in  (F2)
-        b_in[i] = a - a if network.dynamics == BRAINPY else b_rec[i]
+        b_in[i] = zero if network.dynamics == BRAINPY else b_rec[i]
         v = dx0[0, i]
         for c in range(1, dx0.shape[0]):
             v += dx0[c, i]
@@ -175,7 +176,7 @@ def gather_omega(out, ws, network, lo, hi, I, O):
 
 @kernel(late=True)
 def gather_penalties(out, ws, network, lo, hi, I, O):
-    """Add what the penalties that there are have to say of units lo .. hi-1."""
+    """Add the gradients of the penalties in use, for units lo .. hi-1."""
     if ws.fine.size > 0:
         pull_units(out, network, lo, hi, I, O)
     if ws.domega.size > 0:
