@@ -298,7 +298,7 @@ def learning(groups, axes=None):
         )
         ax.tick_params(labelsize=8)
         if first["measure"] == "rmse":
-            ax.set_ylim(0, None)
+            ax.set_yscale("log")  # an untrained network's may be thousands
     for ax in flat[len(groups) :]:
         ax.set_visible(False)
     for ax in flat[max(0, len(groups) - columns) : len(groups)]:
