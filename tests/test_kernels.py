@@ -1,4 +1,4 @@
-"""The micro-kernel by itself against NumPy, at all remainders of its tile; exp and log against the C library."""
+"""The products of the kernels against NumPy, at all remainders of a tile; exp and log against the C library."""
 
 import ctypes
 import math

@@ -35,8 +35,8 @@ Update = namedtuple("Update", "kind m v frozen done lr beta1 beta2 eps clip larg
 # All other arrays of a step. N is the number of trials of the largest chunk, S (the stride) the length of a row of
 # units, K the time steps of one weight-gradient product; up(n) is n rounded up to whole vectors.
 #
-# A weight gradient stands in V columns of whole vectors, one behind another, as the tiles take them: as many as its
-# row has.
+# A weight gradient stands in columns of whole vectors, one column behind another: the order in which tiles take it.
+# V is the number of vectors in its row.
 #
 # name     shape               holds                               written by         read by
 # wf       (H+I+1) up(H+O)     weights of the forward product      pack_units         forward_chunk
