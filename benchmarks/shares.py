@@ -17,7 +17,7 @@ import numpy as np
 import eirnn_np as ei
 from eirnn_np import kernels as k
 from eirnn_np.compiled import aligned_zeros
-from eirnn_np.jit import entry
+from eirnn_np.jit import entry, view
 from eirnn_np.kernels.tile import DEPTH, ROWS, VECS
 
 LANES = 16  # of float32 in 64 bytes
@@ -26,10 +26,11 @@ BLOCK = 2 * ROWS[-1], DEPTH, VECS * LANES  # m, n and columns of a product in th
 
 @entry
 def noise(ws, m, T, H, n):
-    normals = ws.normals[0, : m * ws.sums.shape[1]].reshape((m, ws.sums.shape[1]))
+    stride = ws.sums.shape[1]
+    normals, words = view(ws.normals, 0, (m, stride)), view(ws.words, 0, (m, (stride + 63) // 64 * 64))
     for _ in range(n):
         for t in range(T):
-            k.normal_rows(normals, ws.words[0], np.uint64(3), 1, t, False, 0, m, H)
+            k.normal_rows(normals, words, np.uint64(3), 1, t, False, 0, m, H)
 
 
 @entry
@@ -42,7 +43,8 @@ def block(c, a, b, parts, depth, columns, n):
 def forward_product(ws, side, m, T, H, I, O, n):
     """Of the first `side` chunks."""
     stride, row, vecs = ws.sums.shape[1], ws.x.shape[1], (H + O + LANES - 1) // LANES
-    x, rows, parts = ws.x.reshape(ws.x.size), ws.rows.reshape(ws.rows.size), ws.parts[:side]
+    x, rows = ws.x.reshape(ws.x.size), ws.rows.reshape(ws.rows.size)
+    parts = view(ws.parts, 0, (side, k.PART))
     parts[:, 2] = m
     for _ in range(n):
         x[:] = 0
@@ -55,8 +57,8 @@ def forward_product(ws, side, m, T, H, I, O, n):
 @entry
 def backward_product(ws, side, m, T, H, O, n):
     stride, row, vecs = ws.sums.shape[1], ws.x.shape[1], (H + LANES - 1) // LANES
-    dr, errs, parts = ws.dr.reshape(ws.dr.size), ws.errs.reshape(ws.errs.size), ws.parts[:side]
-    block = ws.errs.shape[1] // row
+    dr, errs, parts = ws.dr.reshape(ws.dr.size), ws.errs.reshape(ws.errs.size), view(ws.parts, 0, (side, k.PART))
+    block = (k.BLOCK + m - 1) // m
     parts[:, 2] = m
     for _ in range(n):
         dr[:] = 0
@@ -68,8 +70,9 @@ def backward_product(ws, side, m, T, H, O, n):
 
 @entry
 def weight_product(ws, m, T, n):
-    stride, block, part = ws.sums.shape[1], ws.errs.shape[1] // ws.x.shape[1], ws.parts[:1]
-    dw, M, packed, parts = ws.dw[0].reshape(ws.dw[0].size), ws.dw.shape[2], ws.packed[0], ws.packed_parts[0]
+    stride, block, part = ws.sums.shape[1], (k.BLOCK + m - 1) // m, view(ws.parts, 0, (1, k.PART))
+    dw, M, packed = ws.dw[0].reshape(ws.dw[0].size), ws.dw.shape[2], ws.packed[0]
+    parts = view(ws.packed_parts, 0, ((M + k.GROUP - 1) // k.GROUP, k.PART))
     for _ in range(n):
         dw[:] = 0
         for s in range(0, T + 1, block):
@@ -79,9 +82,9 @@ def weight_product(ws, m, T, n):
 
 @entry
 def loss(ws, m, T, O, labels, weights, n):
-    z = ws.z[0, : O * T * m].reshape((O, T * m))
+    z, soft = view(ws.z, 0, (O, T * m)), view(ws.soft, 0, (5, T * m))
     for _ in range(n):
-        k.cross_entropy(ws.loss[0], z, ws.soft[0], labels, weights, 0, m)
+        k.cross_entropy(ws.loss[0], z, soft, labels, weights, 0, m)
 
 
 @entry
@@ -108,7 +111,7 @@ def parts(trainer, batch):
     ws, weights = trainer._room(batch[0].shape)
     (T, B, I), H, O = batch[0].shape, config.n_hidden, config.n_out
     chunks = len(ws.dw)
-    side = 2 if H > k.LARGE and chunks % 2 == 0 else 1  # as kernels/steps.py has it on one thread
+    side = k.desk_count(H, False) if chunks % 2 == 0 else 1  # of a thread
     m, network = -(-B // chunks), model.network(trainer.params)
     out = model.outputs(trainer.grads, model._no_update)
     update = trainer.optimiser.next_update(trainer.params)._replace(

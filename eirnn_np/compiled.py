@@ -49,7 +49,10 @@ class KernelModel:
             True: np.finfo(self.dtype).max,
         }
         self.squared = config.loss == "squared_error"
+        self._changes_inputs = config.changes_inputs
+        self._inputs_made = config.input_noise_scale, config.baseline_in, config.rectify_inputs
         self.x0, self.dx0 = np.zeros(config.n_hidden, dtype), np.zeros(config.n_hidden, dtype)  # if x_0 is not trained
+        self._known = None, None  # Params, and the network with them
         # Arrays that a step is told not to use.
         self._vector, self._matrix, self._labels, self._array = (
             np.zeros((0,) * ndim, kind) for ndim, kind in ((1, dtype), (2, dtype), (2, np.int64), (3, dtype))
@@ -68,18 +71,22 @@ class KernelModel:
 
     def noise_made(self, seed, step):
         """The draw of a training step: noise and u of (seed, step), made where they are used."""
-        config = self.config
+        of_inputs = np.uint64(seed ^ INPUT_STREAM << 32)
         return kernels.Draw(
-            self._array, True, np.uint64(seed), step, config.changes_inputs, np.uint64(seed ^ INPUT_STREAM << 32),
-            config.input_noise_scale, config.baseline_in, config.rectify_inputs,
-        )  # fmt: skip
+            self._array, True, np.uint64(seed), step, self._changes_inputs, of_inputs, *self._inputs_made
+        )
 
     def network(self, params):
-        """What the kernels know of the network."""
-        if params.dtype != self.dtype:
-            raise ValueError(f"params must be {self.dtype} like the model, found {params.dtype}")
-        x_start = self.x0 if params.x0 is None else params.x0
-        return kernels.Network(params=kernel_array(params.flat), x_start=x_start, **self._fixed)
+        """What the kernels know of the network; for the Params of the last call it is at hand."""
+        if params is not self._known[0] or not params.flat.flags.carray:
+            if params.dtype != self.dtype:
+                raise ValueError(f"params must be {self.dtype} like the model, found {params.dtype}")
+            x_start = self.x0 if params.x0 is None else params.x0
+            network = kernels.Network(params=kernel_array(params.flat), x_start=x_start, **self._fixed)
+            if network.params is not params.flat:  # a copy
+                return network
+            self._known = params, network
+        return self._known[1]
 
     def outputs(self, grads, update):
         """Where the gradients go. Adam squares them: it takes no entry whose square overflows."""
@@ -120,22 +127,27 @@ def kernel_array(array):
     return array if array.flags.carray else np.require(array, requirements=("C_CONTIGUOUS", "WRITEABLE", "ALIGNED"))
 
 
-def make_workspace(config, n_time, n_batch, dtype, by_norm=False):
+def make_workspace(config, n_time, n_batch, dtype, by_norm=False, n_threads=None):
     """All arrays that a training step on batches (T, B) works in, as kernels/arrays.py lists them; for one at a time.
 
-    With `by_norm` an update that depends on the norm of the gradient can be made. Padded with zeros to whole vectors,
-    and aligned to 64 bytes.
+    With `by_norm` an update that depends on the norm of the gradient can be made. A step takes no more than `n_threads`
+    threads for its chunks, by default all of Numba's. Padded with zeros to whole vectors, and aligned to 64 bytes.
     """
     I, H, O, dtype, given = config.n_in, config.n_hidden, config.n_out, np.dtype(dtype), config.penalties
     lanes = 64 // dtype.itemsize
     chunks = kernels.chunk_count(n_batch, H)
     size = -(-n_batch // chunks)
+    each = kernels.desk_count(H, given.omega > 0)
+    n_desks = each * min(n_threads or threads.all_threads(), chunks)
 
     def up(n, to=lanes):
         return -(-n // to) * to
 
     def zeros(*shape, kind=dtype):
-        return aligned_zeros(shape, kind)
+        return shape, kind
+
+    def desks(size, kind=dtype):
+        return (n_desks, size + kernels.GAP // np.dtype(kind).itemsize if size else 0), kind
 
     n_rows, n_errs = H + I + 1, H + O
     noisy = max(H, I) if config.sigma_in else H  # units that normals are drawn for
@@ -144,34 +156,45 @@ def make_workspace(config, n_time, n_batch, dtype, by_norm=False):
         stride += lanes
     row = size * stride
     in_block = -(-kernels.BLOCK // size)
-    packed = in_block * size if H > kernels.LARGE else 0  # rows
+    packed = in_block * size if H > kernels.PACKED else 0  # rows
     weighed = any(getattr(given, f"{kind}_{of}") for kind in ("l1", "l2") for of in ("in", "rec", "out"))
     numbers = Params.like(config, dtype).flat.size if by_norm else 0
-    return kernels.Workspace(
+    shapes = kernels.Workspace(
         wf=zeros(n_rows * up(n_errs)),
         wb=zeros(n_errs * up(H)),
         vecs=zeros(2, row),
-        rows=zeros(chunks, (n_time + 1) * row),
-        x=zeros(chunks, row),
-        z=zeros(chunks, O * n_time * size),
-        errs=zeros(chunks, in_block * row),
-        dr=zeros(chunks, row),
-        words=zeros(chunks, size, up(noisy, 64), kind=np.uint32),
-        normals=zeros(chunks, row),
-        soft=zeros(chunks, 5, n_time * size, kind=np.float64),
+        rows=desks((n_time + 1) * row),
+        x=desks(row),
+        z=desks(O * n_time * size),
+        errs=desks(in_block * row),
+        dr=desks(row),
+        words=desks(size * up(stride, 64), kind=np.uint32),
+        normals=desks(row),
+        soft=desks(5 * n_time * size, kind=np.float64),
         loss=zeros(chunks, 8, kind=np.float64),
         dw=zeros(chunks, up(n_rows) // lanes, n_errs, lanes),
         sums=zeros(-(-n_errs // lanes), stride),
-        packed=zeros(chunks, up(packed * up(n_errs, kernels.GROUP)) + packed * up(n_rows)),
-        packed_parts=zeros(chunks, -(-n_errs // kernels.GROUP) if packed else 0, kernels.PART, kind=np.int64),
+        packed=desks(up(packed * up(n_errs, kernels.GROUP)) + packed * up(n_rows)),
+        packed_parts=desks(-(-n_errs // kernels.GROUP) * kernels.PART if packed else 0, kind=np.int64),
         dx0=zeros(chunks, up(H)),
-        parts=zeros(chunks, kernels.PART, kind=np.int64),
+        parts=desks(each * kernels.PART, kind=np.int64),
         fine=zeros(-(-(H + O) // lanes) if weighed else 0, kind=np.float64),
-        squares=zeros(chunks, stride if given.l2_rates or given.omega else 0, kind=np.float64),
-        flow=zeros(2 * chunks, row if given.omega else 0),
-        right=zeros(chunks, in_block * row if given.omega else 0),
+        squares=desks(stride if given.l2_rates or given.omega else 0, kind=np.float64),
+        flow=desks(2 * row if given.omega else 0),
+        right=desks(in_block * row if given.omega else 0),
         domega=zeros(chunks, up(H) // lanes if given.omega else 0, H, lanes),
         norms=zeros(-(-numbers // kernels.NORM_BLOCK), 2, kind=np.float64),
+    )
+    return _in_one_piece(shapes)
+
+
+def _in_one_piece(shapes):
+    """A workspace of zeros of each (shape, dtype), one array behind another, so that they share huge pages."""
+    sizes = [math.prod(shape) * np.dtype(kind).itemsize for shape, kind in shapes]
+    ends = np.cumsum([-(-size // 64) * 64 for size in sizes])
+    pieces = np.split(aligned_zeros((ends[-1],), np.uint8), ends[:-1])
+    return kernels.Workspace(
+        *(piece[:size].view(kind).reshape(shape) for piece, size, (shape, kind) in zip(pieces, sizes, shapes))
     )
 
 
@@ -193,7 +216,7 @@ def aligned_zeros(shape, dtype):
 
 
 def _restore(arrays):
-    workspace = kernels.Workspace(*(aligned_zeros(a.shape, a.dtype) for a in arrays))
+    workspace = _in_one_piece([(a.shape, a.dtype) for a in arrays])
     for new, old in zip(workspace, arrays):
         new[...] = old
     return workspace

@@ -8,8 +8,8 @@ several callers of its own: half of the time of compiling went into that. Here a
     inlined    a few lines that become part of each caller
     entry      what Python calls; with BORROWED, if it makes no array
 
-and `in_parallel(kernel)`, which calls a kernel many times, on all threads. At the end of the file stand the intrinsics
-that kernels of every wing use: `view`, `ieee` and `restore`, `wide`.
+and `in_parallel(kernel)`, which calls a kernel many times, on as many threads as are asked for. At the end of the file
+stand the intrinsics that kernels of every wing use: `view`, `row`, `ieee` and `restore`, `wide`.
 
 The compiled code of a caller names the kernels that it calls; they are made known to LLVM before it is loaded. A name
 contains the digest of the sources and types, so no code ever meets a kernel of another version.
@@ -134,16 +134,19 @@ def _find(name):
 llvm.add_symbol(FIND, ctypes.cast(_find, ctypes.c_void_p).value)
 
 
-def in_parallel(kernel):
-    """`all(n, *arguments)`, for compiled functions: kernel(*arguments, i), i = 0 .. n-1, on the threads of Numba.
+def in_parallel(kernel, by_worker=False):
+    """`all(n, workers, *arguments)`, for compiled functions: kernel(*arguments, i), i = 0 .. n-1, on Numba's threads.
+
+    Each of the workers, at most `thread_count()`, does its share of 0 .. n-1, one after another; where there is one, it
+    is the caller. With `by_worker`, kernel(*arguments, q, i) is called: what belongs to worker q is never in use twice.
 
     As prange, by the function of Numba's threading layers that is under it, without what surrounds that: the arguments
     stay where they are, and nobody takes and releases the GIL. What an `entry` calls.
     """
-    made = _by_intrinsic[kernel]
+    made, own = _by_intrinsic[kernel], 2 if by_worker else 1  # the kernel's parameters that are no arguments
 
-    def definition(typingctx, n, *arguments):
-        kinds = (*map(_plain, arguments), types.int64)
+    def definition(typingctx, n, workers, *arguments):
+        kinds = (*map(_plain, arguments), *[types.int64] * own)
         name, returned = made.bind(kinds)
         numba.get_num_threads()  # starts the layer, which makes LAUNCH known
         assert returned == types.none
@@ -152,19 +155,19 @@ def in_parallel(kernel):
         def codegen(context, builder, sig, values):
             """Put the arguments into a record, and have the layer call `body`, which finds them there."""
             i64, i32, pointer = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
-            fields = [context.get_value_type(kind) for kind in kinds[:-1]]
-            record = ir.LiteralStructType([*fields, i32, pointer])  # and of an exception the code and what it says
+            # n, the number of workers, the arguments, and of an exception the code and what it says
+            record = ir.LiteralStructType([*(value.type for value in values), i32, pointer])
             at = cgutils.alloca_once(builder, record)
-            for k, value in enumerate([*values[1:], i32(0), pointer(None)]):
+            for k, value in enumerate([*values, i32(0), pointer(None)]):
                 builder.store(value, cgutils.gep_inbounds(builder, at, 0, k))
 
-            # Items first .. first + count - 1: `first` is how far the layer has moved the one array that it is told of.
+            # Workers first .. first + count - 1: `first` is how far the layer has moved the one array it is told of.
             kind = ir.FunctionType(ir.VoidType(), [pointer.as_pointer(), i64.as_pointer(), i64.as_pointer(), pointer])
             body = ir.Function(builder.module, kind, builder.module.get_unique_name(f"{name}.items"))
             body.linkage = "internal"
             inner = ir.IRBuilder(body.append_basic_block())
             mine = inner.bitcast(body.args[3], record.as_pointer())
-            given = [inner.load(cgutils.gep_inbounds(inner, mine, 0, k)) for k in range(len(fields))]
+            n, workers, *given = (inner.load(cgutils.gep_inbounds(inner, mine, 0, k)) for k in range(len(values)))
             first, count = inner.ptrtoint(inner.load(body.args[0]), i64), inner.load(body.args[1])
             access = mode_access(builder.module)
             if access:  # as by `ieee`
@@ -172,51 +175,53 @@ def in_parallel(kernel):
                 before = read(inner)
                 write(inner, ir.Constant(bits, plain))
             with cgutils.for_range(inner, count) as loop:
-                status, _ = _call(context, inner, made, name, types.none, kinds, [*given, inner.add(first, loop.index)])
-                with cgutils.if_unlikely(inner, status.is_error):
-                    said = inner.bitcast(status.excinfoptr, pointer)
-                    for k, value in enumerate((status.code, said)):
-                        inner.store(value, cgutils.gep_inbounds(inner, mine, 0, len(fields) + k))
+                q = inner.add(first, loop.index)
+                begin, end = (inner.sdiv(inner.mul(w, n), workers) for w in (q, inner.add(q, i64(1))))
+                with cgutils.for_range(inner, end, begin) as share:
+                    which = [q, share.index][-own:]
+                    status, _ = _call(context, inner, made, name, types.none, kinds, [*given, *which])
+                    with cgutils.if_unlikely(inner, status.is_error):
+                        said = inner.bitcast(status.excinfoptr, pointer)
+                        for k, value in enumerate((status.code, said), len(values)):
+                            inner.store(value, cgutils.gep_inbounds(inner, mine, 0, k))
             if access:
                 write(inner, before)
             inner.ret_void()
 
-            arrays, sizes, steps = (cgutils.alloca_once_value(builder, v) for v in (pointer(None), values[0], i64(1)))
+            starts = (pointer(None), values[1], i64(1))
+            arrays, sizes, steps = (cgutils.alloca_once_value(builder, value) for value in starts)
             data = builder.bitcast(at, pointer)
-            get_threads = cgutils.get_or_insert_function(builder.module, ir.FunctionType(i64, []), "get_num_threads")
-            threads = builder.call(get_threads, [])
-            with builder.if_else(builder.icmp_signed(">", threads, i64(1))) as (many, one):
+            with builder.if_else(builder.icmp_signed(">", values[1], i64(1))) as (many, one):
                 with many:
                     kind = ir.FunctionType(ir.VoidType(), [pointer] * 5 + [i64] * 3)
                     launch = cgutils.get_or_insert_function(builder.module, kind, LAUNCH)
                     places = [builder.bitcast(v, pointer) for v in (body, arrays, sizes, steps)]
-                    builder.call(launch, [*places, data, i64(0), i64(1), threads])
+                    builder.call(launch, [*places, data, i64(0), i64(1), _thread_count(builder)])
                 with one:
                     builder.call(body, [arrays, sizes, steps, data])
-            code, said = (builder.load(cgutils.gep_inbounds(builder, at, 0, len(fields) + k)) for k in (0, 1))
+            code, said = (builder.load(cgutils.gep_inbounds(builder, at, 0, len(values) + k)) for k in (0, 1))
             _hand_on(context, builder, code, builder.bitcast(said, excinfo_ptr_t))
             return context.get_dummy_value()
 
-        return types.none(types.int64, *kinds[:-1]), codegen
+        return types.none(types.int64, types.int64, *kinds[:-own]), codegen
 
-    return _named(definition, made.function, "n", -1)
+    return _named(definition, made.function, ("n", "workers"), -own)
 
 
 @intrinsic
 def thread_count(typingctx):
-    """The number of threads that `in_parallel` uses."""
-
-    def codegen(context, builder, sig, args):
-        kind = ir.FunctionType(ir.IntType(64), [])
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "get_num_threads"), [])
-
-    return types.int64(), codegen
+    """The number of threads that there are for `in_parallel`."""
+    return types.int64(), lambda context, builder, sig, args: _thread_count(builder)
 
 
-def _named(definition, function, first=None, end=None):
-    """An intrinsic with the name and the parameters of `function`, after `first`, up to the one at `end`."""
-    names = [name for name in ("typingctx", first) if name]
-    before = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+def _thread_count(builder):
+    kind = ir.FunctionType(ir.IntType(64), [])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, "get_num_threads"), [])
+
+
+def _named(definition, function, first=(), end=None):
+    """An intrinsic with the name and the parameters of `function`, after those of `first`, up to the one at `end`."""
+    before = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("typingctx", *first)]
     named = inspect.signature(function)
     rest = list(named.parameters.values())[:end]
     functools.update_wrapper(definition, function).__dict__.update(
@@ -323,8 +328,25 @@ def view(typingctx, a, start, shape):
     What slices and reshape would make of ws.rows[c, : T * n].reshape((T, n)), without their code for all other cases,
     which is most of what a kernel with many views compiles. Checks nothing, and does not keep `a` alive.
     """
+    return _of_shape(a, shape, lambda builder, source, start: builder.gep(source.data, [start]))
+
+
+@intrinsic
+def row(typingctx, a, i, shape):
+    """The array of `shape` that begins where a[i] does; as `view`."""
+
+    def place(builder, source, i):
+        begin = builder.ptrtoint(source.data, i.type)
+        step = builder.extract_value(source.strides, 0)
+        return builder.inttoptr(builder.add(begin, builder.mul(i, step)), source.data.type)
+
+    return _of_shape(a, shape, place)
+
+
+def _of_shape(a, shape, place):
+    """Signature and code of `view` and `row`; place(builder, source, index) is where the array begins."""
     kind = types.Array(a.dtype, len(shape), "C")
-    pair = types.UniTuple(types.int64, len(shape))
+    sizes_of = types.UniTuple(types.int64, len(shape))
 
     def codegen(context, builder, sig, values):
         source, result = make_array(sig.args[0])(context, builder, values[0]), make_array(kind)(context, builder)
@@ -333,10 +355,10 @@ def view(typingctx, a, start, shape):
         strides = [itemsize]
         for size in sizes[:0:-1]:
             strides.insert(0, builder.mul(strides[0], size))
-        populate_array(result, builder.gep(source.data, [values[1]]), sizes, strides, itemsize, meminfo=None)
+        populate_array(result, place(builder, source, values[1]), sizes, strides, itemsize, meminfo=None)
         return result._getvalue()
 
-    return kind(a, types.int64, pair), codegen
+    return kind(a, types.int64, sizes_of), codegen
 
 
 # How a thread treats numbers next to 0 and how it rounds is a register of its own, which other code may have changed in

@@ -38,6 +38,7 @@ class Optimiser:
     v: np.ndarray | None
     _kind: int
     _settings: tuple[str, ...]  # names of what `settings` holds
+    _prepared = None, None, None  # parameters, what is frozen, and the update of the last call; until a setting changes
 
     def __init__(self, lr: Rate, clip: float, largest: float) -> None:
         self.lr = lr
@@ -107,9 +108,18 @@ class Optimiser:
         """Both moments, for parameters p, and the two betas and eps."""
         raise NotImplementedError
 
+    def __setattr__(self, name, value):
+        self.__dict__.pop("_prepared", None)  # before: a Ctrl-C may come between the two
+        super().__setattr__(name, tuple(value) if isinstance(value, list) else value)
+
+    def __getstate__(self):  # for copies and pickles: the parameters are not its own
+        return {name: value for name, value in self.__dict__.items() if name != "_prepared"}
+
     def next_update(self, params, frozen=None):
-        """The next update, as the kernels take it."""
-        p, nothing = params.flat, np.zeros(0, np.uint8)
+        """The next update, as the kernels take it; where it is that of the last call, it is at hand."""
+        p = params.flat
+        if p is self._prepared[0] and frozen is self._prepared[1]:
+            return self._prepared[2]
         m, v, beta1, beta2, eps = self._moments(p)
         for a in (m, v):
             if a.size and (a.shape != p.shape or a.dtype != p.dtype or not a.flags.carray):
@@ -117,8 +127,11 @@ class Optimiser:
         lr = check_float(f"lr at step {self.k}", self.lr, above=0) if callable(self.schedule) else self.schedule
         if lr < 1e-45 and not p.dtype.type(lr):
             raise ValueError(f"lr must be above 0 in {p.dtype}, found {lr}")
-        frozen = nothing if frozen is None else frozen
-        return kernels.Update(self._kind, m, v, frozen, self._done, lr, beta1, beta2, eps, self.clip, self.largest)
+        still = np.zeros(0, np.uint8) if frozen is None else frozen
+        update = kernels.Update(self._kind, m, v, still, self._done, lr, beta1, beta2, eps, self.clip, self.largest)
+        if not callable(self.schedule):
+            self.__dict__["_prepared"] = p, frozen, update
+        return update
 
     def __copy__(self):  # with moments of its own
         return copy.deepcopy(self)

@@ -97,8 +97,9 @@ def all_threads():
     return _number("get")()
 
 
+@functools.cache
 def _number(verb):
-    """Numba's function that gets or sets the number of threads, once they have started: that of the layer itself.
+    """Numba's function that gets or sets the number of threads: that of the layer itself, which has started.
 
     The public one around it takes two locks each time, one of them by a method in Python. A Ctrl-C that comes as this
     method returns leaves the lock taken for ever: of another thread and of a forked child the next call never ends.
@@ -116,19 +117,23 @@ def launch():
     return _in_turn if layer() == "workqueue" else _at_once
 
 
-@contextlib.contextmanager
 def limited(n):
-    """Kernels run on `n` threads inside this context; the caller's own number is back after it."""
+    """The context in which kernels run on `n` threads; the caller's own number is back after it."""
     before = all_threads()
+    if n == before:
+        return _at_once
     if not 1 <= n <= numba.config.NUMBA_NUM_THREADS:
         raise ValueError(f"threads must be 1 to {numba.config.NUMBA_NUM_THREADS} here, found {n!r}")
+    return _limited(int(n), before)
+
+
+@contextlib.contextmanager
+def _limited(n, before):
     try:
-        if before != n:
-            _number("set")(int(n))
+        _number("set")(n)
         yield
     finally:
-        if before != n:
-            _number("set")(before)
+        _number("set")(before)
 
 
 def _after_fork():

@@ -11,7 +11,6 @@ from typing import Protocol
 import numba
 import numpy as np
 
-from . import kernels
 from .checks import check_array, check_integer
 from .compiled import KernelModel, make_workspace
 from .config import ModelConfig
@@ -70,15 +69,13 @@ class Trainer:
         *, optimiser: Optimiser | None = None, clip: float | None = None,
         freeze: Mapping[str, bool | np.ndarray] | None = None,
     ) -> None:  # fmt: skip
-        threads = check_trainer(config, params, seed, threads)
+        self.threads = check_trainer(config, params, seed, threads)
         self.config, self._params, self.seed = config, params, seed
         self.optimiser = make_optimiser(lr, optimiser, clip)
         self.frozen = frozen_numbers(params, freeze)
         self.grads = Params.like(config, params.dtype)
-        self.threads = threads
         self._model = KernelModel(config, params.dtype)
-        self._rooms: dict = {}  # by the shape of a batch: workspace and weights of the last few
-        self._bits = np.int32 if params.dtype == np.float32 else np.int64
+        self._rooms: dict = {}  # workspace and weights of the last few shapes of a batch
         self.warns = True
 
     def __getstate__(self):  # for copies and pickles: the work arrays are made anew by the next step
@@ -86,6 +83,15 @@ class Trainer:
 
     def __copy__(self):  # two trainers of one network would spoil each other's moments
         return copy.deepcopy(self)
+
+    @property
+    def threads(self) -> int:
+        """Numba threads of a step."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, value: int) -> None:
+        self._threads = check_threads(value)
 
     @property
     def lr(self) -> float:
@@ -142,37 +148,47 @@ class Trainer:
         first step on a shape no array is allocated and nothing is compiled.
         """
         check_dt(self.config.dt, inputs)
-        if self.k >= MOST_STEPS:
+        taken = self.optimiser.k
+        if taken >= MOST_STEPS:
             raise ValueError(
-                f"k must be below {MOST_STEPS}, found {self.k}: the noise of the first step would come again"
+                f"k must be below {MOST_STEPS}, found {taken}: the noise of the first step would come again"
             )
         if weights is not None or not self._takes(inputs, labels):
             inputs = check_inputs(self.config, inputs, self.params.dtype)
             labels, weights = check_targets(self.config, labels, weights, inputs.shape, self.params.dtype)
         workspace, alike = self._room(inputs.shape)
         weights = alike if weights is None else weights
-        taken = self.k
+        moments = self.optimiser.m, self.optimiser.v
         update, draw = self.optimiser.next_update(self.params, self.frozen), self._model.noise_made(self.seed, taken)
         with limited(self.threads):
             loss = self._model.loss_and_grads(self.grads, workspace, self.params, inputs, labels, weights, draw, update)
-        if self.k == taken:
+        if self.optimiser.k == taken:
+            try:
+                check_inputs(self.config, inputs, self.params.dtype)
+                check_targets(self.config, labels, None, inputs.shape, self.params.dtype)
+            except ValueError:
+                self.optimiser.m, self.optimiser.v = moments
+                raise
             warn_of_refusal(self, loss)
         return loss
 
     def _room(self, shape):
         """Workspace and equal weights for batches (T, B) of this shape; made once while few shapes alternate."""
-        key = shape, self.optimiser.by_norm
+        key = shape, self.optimiser.by_norm, self.threads
         if key not in self._rooms:
             while len(self._rooms) >= 4:
                 del self._rooms[next(iter(self._rooms))]
             self._rooms[key] = (
-                make_workspace(self.config, shape[0], shape[1], self.params.dtype, self.optimiser.by_norm),
+                make_workspace(self.config, *shape[:2], self.params.dtype, self.optimiser.by_norm, self.threads),
                 check_weights(None, shape, self.params.dtype),
             )
         return self._rooms[key]
 
     def _takes(self, inputs, labels):
-        """Can the kernels work on these very arrays? If not, the slow way converts them or says what is wrong."""
+        """Can the kernels work on these very arrays? If not, the slow way converts them or says what is wrong.
+
+        What stands in them the step looks at itself.
+        """
         return (
             type(inputs) is np.ndarray
             and type(labels) is np.ndarray
@@ -185,7 +201,6 @@ class Trainer:
             and inputs.size > 0
             and inputs.flags.carray
             and labels.flags.carray
-            and kernels.is_clean(inputs.reshape(-1).view(self._bits), labels.reshape(-1), self.config.n_out)
         )
 
     def compile(self, n_time: int, n_batch: int) -> None:
@@ -239,8 +254,11 @@ def check_trainer(config: ModelConfig, params: Params, seed: int, threads: int |
     if not params.flat.flags.carray:
         raise ValueError("params.flat must be writeable and in C order: pass params.copy()")
     check_training_seed(seed)
-    if threads is None:
-        return all_threads()
+    return all_threads() if threads is None else check_threads(threads)
+
+
+def check_threads(threads: int) -> int:
+    """A number of threads that there can be, or ValueError."""
     most = numba.config.NUMBA_NUM_THREADS
     if check_integer("threads", threads, 1) > most:
         raise ValueError(f"threads must be at most {most} here (set NUMBA_NUM_THREADS for more), found {threads!r}")

@@ -21,7 +21,7 @@ def scaled(a, i):
     return factor() * a[i]
 """
 OUTER = """
-from eirnn_np.jit import entry, in_parallel, kernel
+from eirnn_np.jit import entry, in_parallel, kernel, thread_count
 from .inner import scaled
 
 @kernel
@@ -45,11 +45,11 @@ maybe_all = in_parallel(maybe_late)
 
 @entry
 def put_if(out, a, use):
-    maybe_all(a.size, out, a, use)
+    maybe_all(a.size, thread_count(), out, a, use)
 
 @entry
 def put_each(out, a):
-    put_all(a.size, out, a)
+    put_all(a.size, thread_count(), out, a)
 
 @entry
 def total(a):

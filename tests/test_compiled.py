@@ -8,7 +8,9 @@ import pytest
 from conftest import make_problem
 
 import eirnn_np as ei
+from eirnn_np import kernels
 from eirnn_np.compiled import KernelModel, make_workspace
+from eirnn_np.threads import limited
 
 WAYS = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
 
@@ -24,11 +26,11 @@ def arrays_of(thing):
     return [value for name, value in named.items() if isinstance(value, np.ndarray) and name != "dx0"]
 
 
-def step_of(model, workspace, problem):
-    """Loss and gradients by this model, in this workspace."""
+def step_of(model, workspace, problem, made=False):
+    """Loss and gradients by this model, in this workspace; with noise that it makes itself, or that of the problem."""
     grads = ei.Params.like(problem.config, problem.params.dtype)
     weights = np.full(problem.labels.shape[:2], 1 / problem.labels[..., :1].size, problem.params.dtype)
-    draw = model.noise_given(problem.noise)
+    draw = model.noise_made(3, 5) if made else model.noise_given(problem.noise)
     loss = model.loss_and_grads(grads, workspace, problem.params, problem.inputs, problem.labels, weights, draw)
     return loss, grads.flat
 
@@ -92,3 +94,55 @@ def test_what_the_kernels_would_misread_is_refused():
     np.testing.assert_array_equal(trainer.params.flat, before)
     trainer.step(problem.inputs, problem.labels)
     assert not np.array_equal(trainer.params.flat, before)
+
+
+DESKS = (
+    "rows", "x", "z", "errs", "dr", "words", "normals", "soft", "parts", "squares", "flow", "right", "packed",
+    "packed_parts",
+)  # fmt: skip
+
+
+OPTIONS = [
+    {},
+    {"penalties": ei.Penalties(l2_rates=0.1)},
+    {"penalties": ei.Penalties(omega=0.1), "activation": "tanh"},
+    {"penalties": ei.Penalties(l2_rates=0.1, omega=0.1)},
+    {"activation": "sigmoid", "sigma_in": 0.1, "rectify_inputs": True, "train_x0": True},
+    {"dynamics": "brainpy", "loss": "squared_error"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(("n_hidden", "n_batch"), [(6, 44), (514, 72)])
+def test_chunks_that_are_worked_on_at_the_same_desk(n_hidden, n_batch, options):
+    """Chunks of two sizes; more threads than the desks are for, and fewer; with what another batch has left there."""
+    sizes = {"n_hidden": n_hidden, "n_batch": n_batch, "n_time": 4} | options
+    problem, other = make_problem(**sizes), make_problem(**sizes, seed=1)
+    model = KernelModel(problem.config, problem.params.dtype)
+    chunks, found = kernels.chunk_count(n_batch, n_hidden), set()
+    assert n_batch % chunks
+    for desks in (1, 2, 3, chunks + 1):
+        workspace = make_workspace(problem.config, 4, n_batch, problem.params.dtype, n_threads=desks)
+        each = kernels.desk_count(n_hidden, problem.config.penalties.omega > 0)
+        assert len(workspace.x) == each * min(desks, chunks)
+        for threads in (1, 2, 4):
+            with limited(threads):
+                step_of(model, workspace, other, made=True)
+                runs = [step_of(model, workspace, problem, made) for made in (True, False)]
+            found.add(tuple((float(loss).hex(), grads.tobytes()) for loss, grads in runs))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("omega", [0, 0.1])
+def test_what_two_threads_write_is_far_apart(omega):
+    """Nothing is written into the last bytes of a desk, and these are a page."""
+    penalties = ei.Penalties(omega=omega, l2_rates=0.1)
+    problem = make_problem(n_hidden=514, n_batch=64, n_time=20, dtype="float32", penalties=penalties)
+    workspace = make_workspace(problem.config, 20, 64, "float32", n_threads=2)
+    given = {name: getattr(workspace, name) for name in DESKS if getattr(workspace, name).size}
+    assert set(DESKS) - set(given) == (set() if omega else {"flow", "right"})
+    behind = [array.view(np.uint8)[:, -4096:] for array in given.values()]
+    for gap in behind:
+        gap[...] = 77
+    step_of(KernelModel(problem.config, "float32"), workspace, problem, made=True)
+    assert all((gap == 77).all() for gap in behind)

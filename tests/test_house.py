@@ -50,7 +50,18 @@ WINGS = [
 ]  # fmt: skip
 # Within a wing, from the ground up; its __init__ stands on top.
 INSIDE = {
-    "kernels": ["arrays", "tile", "normals", "losses", "activations", "optimisers", "units", "chunks", "steps"],
+    "kernels": [
+        "arrays",
+        "tile",
+        "normals",
+        "losses",
+        "activations",
+        "optimisers",
+        "units",
+        "chunks",
+        "groups",
+        "steps",
+    ],
     "tasks": [
         "tutorial",
         "seeds",

@@ -141,8 +141,8 @@ def test_what_is_packed_begins_at_a_vector(n_batch):
     for dtype in (np.float32, np.float64):
         workspace = make_workspace(config, 3, n_batch, dtype)
         assert workspace.packed.size > 0
-        assert not any(chunk.ctypes.data % 64 for chunk in workspace.packed)
-        assert make_workspace(replace(config, n_hidden=512), 3, n_batch, dtype).packed.size == 0
+        assert not any(desk.ctypes.data % 64 for desk in workspace.packed)
+        assert make_workspace(replace(config, n_hidden=kernels.PACKED), 3, n_batch, dtype).packed.size == 0
 
 
 @pytest.mark.parametrize("activation", ["relu", "softplus", "sigmoid"])

@@ -1,5 +1,8 @@
 """Adam against scalar loops, and 200 steps of training against PyTorch's."""
 
+import copy
+import pickle
+
 import naive
 import numpy as np
 import pytest
@@ -147,3 +150,76 @@ def test_moments_belong_to_one_network(other):
         adam.update(other, other.copy())
     assert adam.k == 1
     np.testing.assert_array_equal((adam.m, adam.v), moments)
+
+
+CHANGES = {
+    "lr": 0.1,
+    "schedule": lambda k: 0.1 * (k + 1),
+    "eps": 1e-3,
+    "betas": (0.5, 0.6),
+    "clip": 1e-6,
+    "largest": 1e-30,
+    "m": np.ones_like,
+    "v": np.ones_like,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_changed_between_two_steps_counts_in_the_next(name):
+    """A step keeps at hand what the last one had prepared. `other` has the same state, and nothing at hand."""
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(5, 3, 2)).astype("f4"), rng.integers(0, 4, (5, 3))
+    going = ei.Trainer(SMALL, ei.init_params(SMALL), lr=1e-3)
+    going.step(*batch)
+    going.step(*batch)
+    anew = ei.Adam(1e-3)
+    for known in ("m", "v", "k"):
+        setattr(anew, known, getattr(going.adam, known) if known == "k" else getattr(going.adam, known).copy())
+    other = ei.Trainer(SMALL, going.params.copy(), optimiser=anew)
+    unchanged = ei.Trainer(SMALL, going.params.copy(), optimiser=copy.deepcopy(going.adam))
+    for adam in (going.adam, anew):
+        value = CHANGES[name]
+        setattr(adam, name, value(adam.m) if name in "mv" else value)
+    for trainer in (going, other, unchanged):
+        trainer.warns = False
+        trainer.step(*batch)
+    assert going.params.flat.tobytes() == other.params.flat.tobytes()
+    assert going.params.flat.tobytes() != unchanged.params.flat.tobytes()
+
+
+def test_a_step_takes_other_parameters_and_other_frozen_numbers():
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(5, 3, 2)).astype("f4"), rng.integers(0, 4, (5, 3))
+    trainer, params = ei.Trainer(SMALL, ei.init_params(SMALL)), ei.init_params(SMALL, 1)
+    trainer.step(*batch)
+    trainer.params, before = params, params.flat.copy()
+    trainer.step(*batch)
+    assert (params.flat != before).any()
+    trainer.frozen, before = np.ones(params.flat.size, np.uint8), params.flat.copy()
+    trainer.step(*batch)
+    assert trainer.k == 3
+    np.testing.assert_array_equal(params.flat, before)
+
+
+def test_parameters_that_were_read_only_for_a_step_are_trained_after_it():
+    batch, params = (np.ones((2, 1, 2), np.float32), np.zeros((2, 1), np.int64)), ei.init_params(SMALL)
+    trainer, before = ei.Trainer(SMALL, params), params.flat.copy()
+    params.flat.flags.writeable = False
+    trainer.step(*batch)
+    np.testing.assert_array_equal(params.flat, before)
+    params.flat.flags.writeable = True
+    trainer.step(*batch)
+    assert (params.flat != before).any()
+
+
+def test_betas_in_a_list_cannot_change_unseen():
+    adam = ei.Adam()
+    adam.betas = [0.5, 0.6]
+    assert adam.betas == (0.5, 0.6)
+
+
+def test_a_copy_of_an_optimiser_holds_no_parameters():
+    params = ei.init_params(ei.ModelConfig(n_hidden=200))
+    trainer = ei.Trainer(ei.ModelConfig(n_hidden=200), params, optimiser=ei.SGD(0.1))
+    trainer.step(np.zeros((2, 1, 3), np.float32), np.zeros((2, 1), np.int64))
+    assert len(pickle.dumps(trainer.optimiser)) < 1000

@@ -2,6 +2,7 @@
 
 import gc
 import tracemalloc
+import warnings
 
 import numba
 import numpy as np
@@ -144,15 +145,22 @@ def with_value(array, value, at):
         ),
     ],
 )
-def test_a_bad_batch_is_refused_and_nothing_changes(problem, name, change):
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_bad_batch_is_refused_and_nothing_changes(problem, name, change, weighted, before):
+    """Without weights, the step itself looks at what stands in a batch."""
+    if name == "weights" and not weighted:
+        pytest.skip("there are none")
     other = make_problem()
     trainers = [ei.Trainer(p.config, p.params) for p in (problem, other)]
-    batch = {"inputs": problem.inputs, "labels": problem.labels, "weights": np.ones((11, 3))}
-    for trainer in trainers:
+    batch = {"inputs": problem.inputs, "labels": problem.labels} | ({"weights": np.ones((11, 3))} if weighted else {})
+    for trainer in trainers * before:
         trainer.step(**batch)
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ValueError, match=name), warnings.catch_warnings():
+        warnings.simplefilter("error")
         trainers[0].step(**{**batch, name: change(batch[name])})
-    assert (trainers[0].k, trainers[0].adam.k) == (1, 1)
+    assert (trainers[0].k, trainers[0].adam.k) == (before, before)
+    assert (trainers[0].adam.m is None) == (before == 0)
     assert bits(problem.params) == bits(other.params)
     assert trainers[0].step(**batch) == trainers[1].step(**batch)  # and it goes on as if nothing had happened
     assert bits(problem.params) == bits(other.params)

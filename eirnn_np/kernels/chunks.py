@@ -1,14 +1,13 @@
-"""A chunk of trials: forward, loss, backward; or a group of chunks that go through time side by side.
+"""A chunk of trials: forward and backward through time, and the penalty of its rates.
 
-The arrays of a chunk are rows of the workspace, flat; every row of units in them is `stride` long.
+The arrays of a chunk are flat; every row of units in them is `stride` long.
 """
 
 import numpy as np
 
 from ..jit import inlined, kernel, view, wide
 from .activations import activate, slopes
-from .arrays import BRAINPY, PART, RELU
-from .losses import cross_entropy, squared_error
+from .arrays import BRAINPY, RELU
 from .normals import normal_rows
 from .tile import panel, product, set_part, weight_product
 
@@ -317,125 +316,3 @@ def rate_penalty(loss, squares, rows, factor, m, H):
     for i in range(H):
         total += squares[i]
     loss[0] += factor * total  # (F10)
-
-
-@inlined
-def bounded(a, limit):
-    """Is each |a[i]| at most limit? Not so of NaN."""
-    bad = False
-    for i in range(a.size):
-        bad |= not (abs(a[i]) <= limit)
-    return not bad
-
-
-ALL, FORWARD, LOSS, BACKWARD, CHECK = range(5)  # stages of `group`
-
-
-@inlined
-def trials_of(c, chunks, B):
-    """First trial of chunk c, and number of its trials."""
-    b0 = c * B // chunks
-    return b0, (c + 1) * B // chunks - b0
-
-
-@kernel(late=True)
-def side_by_side(ws, out, network, batch, draw, c0, c1):
-    """Chunks c0 .. c1-1 go through time together, so that the weights are read once for all; as `group` otherwise.
-
-    Each chunk has sums of its own: that they are together changes no bit. Omega has products of its own: not with it.
-    """
-    (T, B, I), H, chunks, stride = batch.inputs.shape, network.x_start.size, ws.dw.shape[0], ws.sums.shape[1]
-    row, lanes, O, block = ws.x.shape[1], 64 // ws.x.itemsize, ws.dw.shape[2] - H, ws.errs.shape[1] // ws.x.shape[1]
-    parts, rows = view(ws.parts, c0 * PART, (c1 - c0, PART)), view(ws.rows, 0, (ws.rows.size,))
-    x, dr, errs = view(ws.x, 0, (ws.x.size,)), view(ws.dr, 0, (ws.dr.size,)), view(ws.errs, 0, (ws.errs.size,))
-    for s in range(T + 1):
-        for c in range(c0, c1):
-            group(ws, out, network, batch, draw, chunks, FORWARD, s, c)
-            m = trials_of(c, chunks, B)[1]
-            set_part(parts, c - c0, c * row, c * ws.rows.shape[1] + s * m * stride, m)
-        vecs = (H + O + lanes - 1) // lanes
-        product(x, stride, lanes, rows, stride, 1, ws.wf, 0, 0, parts, H + I + 1, vecs)  # (F2) (F5)
-    for c in range(c0, c1):
-        group(ws, out, network, batch, draw, chunks, LOSS, 0, c)
-    if out.states.size > 0:
-        return
-    for s in range(T + 1, -1, -1):
-        for c in range(c0, c1):
-            group(ws, out, network, batch, draw, chunks, BACKWARD, s, c)
-            m = trials_of(c, chunks, B)[1]
-            at = slot_of(max(s - 1, 0), T, block) * m * stride
-            set_part(parts, c - c0, c * row, c * ws.errs.shape[1] + at, m)
-        if s > 0:
-            vecs = (H + lanes - 1) // lanes
-            product(dr, stride, lanes, errs, stride, 1, ws.wb, 0, 0, parts, H + O, vecs)  # (B2) (B3)
-    for c in range(c0, c1):
-        group(ws, out, network, batch, draw, chunks, CHECK, 0, c)
-
-
-@kernel
-def group(ws, out, network, batch, draw, groups, stage, s, g):
-    """Group g of the chunks: forward; then its loss and gradients or, if out.states is not empty, rates and outputs.
-
-    Or one stage of that alone, forward and backward for time s, without the products: what `side_by_side` asks for.
-    """
-    (T, B, _), H = batch.inputs.shape, network.x_start.size
-    chunks, stride, O = ws.dw.shape[0], ws.sums.shape[1], ws.dw.shape[2] - H
-    c = g * chunks // groups
-    if (g + 1) * chunks // groups - c > 1:
-        side_by_side(ws, out, network, batch, draw, c, (g + 1) * chunks // groups)
-        return
-    b0, m = trials_of(c, chunks, B)
-    row = ws.x.shape[1]  # of the largest chunk
-    n, block, whole = m * stride, ws.errs.shape[1] // row, stage == ALL
-    rows, errs = view(ws.rows, c * ws.rows.shape[1], (T + 1, n)), view(ws.errs, c * ws.errs.shape[1], (block, n))
-    x, dr, normals = view(ws.x, c * row, (n,)), view(ws.dr, c * row, (n,)), view(ws.normals, c * row, (m, stride))
-    leak, gain, part = view(ws.vecs, 0, (n,)), view(ws.vecs, row, (n,)), view(ws.parts, c * PART, (1, PART))
-    first_z = c * ws.z.shape[1]
-    z = view(ws.z, first_z, (O, T, m))
-    if whole or stage == FORWARD:
-        forward_chunk(
-            rows, z, out.states, view(x, 0, (m, stride)), normals, ws.words[c], ws.wf, leak, gain, network.x_start,
-            batch.inputs, draw, network.dynamics, network.activation, b0, part, 0 if whole else s,
-            T + 1 if whole else s + 1, whole,
-        )  # fmt: skip
-    if whole or stage == LOSS:
-        for b in range(m):
-            for o in range(O):
-                z[o, T - 1, b] = x[b * stride + H + o]
-    if out.states.size > 0:
-        if whole or stage == LOSS:
-            keep_run(out.rates, out.outputs, rows, z, b0)
-        return
-    loss, factor = view(ws.loss, c * ws.loss.shape[1], (ws.loss.shape[1],)), network.penalties[6] / (T * B * H)
-    if whole or stage == LOSS:
-        if batch.targets.size > 0:
-            squared_error(loss, z, batch.targets, batch.weights, b0)
-        else:
-            cross_entropy(loss, view(ws.z, first_z, (O, T * m)), ws.soft[c], batch.labels, batch.weights, b0, m)
-        if factor > 0:
-            rate_penalty(loss, view(ws.squares, c * ws.squares.shape[1], (H,)), rows, factor, m, H)
-    slope, squares = view(normals, 0, (n,)), view(ws.squares, c * ws.squares.shape[1], (ws.squares.shape[1],))
-    omega, with_omega = view(loss, 2, (2,)), ws.domega.size > 0
-    right = view(ws.right, c * ws.right.shape[1], (block * n,))
-    e, back = view(ws.flow, 2 * c * row, (n,)), view(ws.flow, (2 * c + 1) * row, (n,))
-    dw = view(ws.dw, c * (ws.dw.size // chunks), (ws.dw.size // chunks,))
-    domega = view(ws.domega, c * (ws.domega.size // chunks), (ws.domega.size // chunks,))
-    packed = view(ws.packed, c * ws.packed.shape[1], (ws.packed.shape[1],))
-    packed_parts = view(ws.packed_parts, c * ws.packed_parts.shape[1] * PART, (ws.packed_parts.shape[1], PART))
-    dx, dz = x, z  # the same arrays: the last state is not needed any more, and the loss has turned z into dz
-    if whole or stage == BACKWARD:
-        first, end = T + 1 if whole else s, 0 if whole else s
-        for again in range(2 if with_omega and factor > 0 else 1):
-            now = with_omega and not again  # Omega's dx is that of the data alone: it comes first
-            pull, omega_alone = 0.0 if now else 2 * factor, now and factor > 0
-            backward_chunk(
-                dw, ws.dx0[c], errs, dx, dr, slope, rows, dz, ws.wb, leak, H, network.dynamics,
-                network.activation, pull, now, omega_alone, omega, domega, right, e, back, squares,
-                network.one_tau, part, packed, packed_parts, first, end, whole,
-            )  # fmt: skip
-    if whole or stage == CHECK:
-        bad = not bounded(view(ws.dx0, c * ws.dx0.shape[1], (H,)), out.limit)
-        bad |= not bounded(dw, out.limit)
-        if with_omega:
-            bad |= not bounded(domega, out.limit)
-        loss[1] = 1.0 if bad else 0.0

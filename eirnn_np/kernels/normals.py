@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..jit import BORROWED, entry, in_parallel, inlined, kernel, view, wide
+from ..jit import BORROWED, entry, in_parallel, inlined, kernel, thread_count, view, wide
 
 LOW = np.uint64(0xFFFFFFFF)
 
@@ -115,7 +115,7 @@ def noise_fill(out, normals, words, scale, seed, step, shared):
 
     normals (T, 64 ceil(H/64)) and words (T, 1, 64 ceil(H/64)) are work. Times are split over the threads.
     """
-    noise_all(out.shape[0], out, normals, words, scale, seed, step, shared)
+    noise_all(out.shape[0], thread_count(), out, normals, words, scale, seed, step, shared)
 
 
 @entry(**BORROWED)
@@ -124,4 +124,4 @@ def noise_of_trials(out, normals, words, scale, seed, spans):
 
     spans (K, 4); normals (K, 64 ceil(H/64)) and words (K, 1, 64 ceil(H/64)) are work, split over the threads.
     """
-    noise_all_trials(len(spans), out, normals, words, scale, seed, spans)
+    noise_all_trials(len(spans), thread_count(), out, normals, words, scale, seed, spans)

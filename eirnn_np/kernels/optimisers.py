@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..jit import BORROWED, entry, ieee, in_parallel, inlined, kernel, restore
+from ..jit import BORROWED, entry, ieee, in_parallel, inlined, kernel, restore, thread_count
 from .arrays import ADAM, place
 
 # The largest entry of a gradient that Adam takes: the square of a larger one overflows in its second moment.
@@ -171,14 +171,14 @@ norm_all, update_all, freeze_all = in_parallel(norm_block), in_parallel(update_b
 @kernel(late=True)
 def norm_blocks(norms, g):
     """All blocks of the flat buffer for its norm."""
-    norm_all(norms.shape[0], norms, g)
+    norm_all(norms.shape[0], thread_count(), norms, g)
 
 
 @kernel(late=True)
 def update_blocks(p, update, g, factor):
     """The update of all numbers, with the gradient factor g."""
     blocks = (p.size + NORM_BLOCK - 1) // NORM_BLOCK
-    update_all(blocks, p, update, g, adam_coefficients(p.dtype.type, update), factor)
+    update_all(blocks, thread_count(), p, update, g, adam_coefficients(p.dtype.type, update), factor)
 
 
 @kernel(late=True)
@@ -199,7 +199,7 @@ def apply_update(p, update, g, norms):
     """
     mode = ieee()
     if update.frozen.size > 0:
-        freeze_all(norms.shape[0], update, g)
+        freeze_all(norms.shape[0], thread_count(), update, g)
     if wants_norm(update):
         update_by_norm(p, update, g, norms, 0.0)
     else:

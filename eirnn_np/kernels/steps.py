@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ..jit import BORROWED, entry, ieee, in_parallel, inlined, kernel, restore, thread_count
+from ..jit import BORROWED, entry, ieee, in_parallel, inlined, kernel, restore, thread_count, view
 from .arrays import LARGE
-from .chunks import ALL, group
+from .groups import ALL, group
 from .optimisers import (
     adam_coefficients,
     count_update,
@@ -12,7 +12,9 @@ from .optimisers import (
     update_units,
     wants_norm,
 )
-from .units import gather_penalties, gather_units, pack_units, penalty_units
+from .units import gather_penalties, gather_units, pack_units
+
+FEW = 8192  # parameters: with fewer, one thread is done with all units before two have started and waited
 
 
 def chunk_count(n_batch, n_hidden):
@@ -26,14 +28,20 @@ def chunk_count(n_batch, n_hidden):
 
 
 @inlined
-def group_count(chunks, n_hidden, threads, with_omega):
-    """Number of groups of chunks that go through time side by side, so that the weights are read once for a group.
+def desk_count(n_hidden, with_omega):
+    """Number of a thread's desks: of chunks that go through time side by side, so that the weights are read once.
 
-    Of two chunks where the weights are more than the caches of a core hold, as long as each thread has as many chunks
-    as the others; else each chunk is a group: small weights stay near, and chunks would drive out one another.
+    Two where the weights are more than the caches of a core hold; else small weights stay near, and chunks would drive
+    out one another.
     """
+    return 2 if n_hidden > LARGE and not with_omega else 1
+
+
+@inlined
+def group_count(chunks, threads, desks):
+    """Number of groups: as many chunks in each as a thread has desks, or fewer; equal shares for threads, or nearly."""
     each = (chunks + threads - 1) // threads
-    return chunks if n_hidden <= LARGE or with_omega else min(chunks, threads * ((each + 1) // 2))
+    return min(chunks, threads * ((each + desks - 1) // desks))
 
 
 @kernel
@@ -57,12 +65,14 @@ def sound(loss, fine):
 
 
 @kernel
-def prepare_units(ws, network, make_noise, I, O, q):
-    """Before the chunks: the q-th vector of units' weights packed, and their penalty."""
-    pack_units(ws, network, make_noise, I, O, q)
-    if ws.fine.size > 0:
-        H, lanes = network.mask.shape[0], 64 // network.params.itemsize
-        penalty_units(ws, network, q, q * lanes, min(q * lanes + lanes, H + O), I, O)
+def is_clean(inputs, labels, n_out):
+    """Are all inputs finite and all labels in 0 .. n_out - 1?"""
+    bad = False
+    for i in range(inputs.size):
+        bad |= not (inputs[i] - inputs[i] == 0)
+    for i in range(labels.size):
+        bad |= (labels[i] < 0) | (labels[i] >= n_out)
+    return not bad
 
 
 @kernel
@@ -79,30 +89,41 @@ def finish_units(out, ws, network, update, I, O, q):
         update_units(network.params, update, out.grads, coefficients, now, lo, hi, I, H, R, O)
 
 
-prepare_all, all_groups, finish_all = in_parallel(prepare_units), in_parallel(group), in_parallel(finish_units)
+prepare_all, finish_all = in_parallel(pack_units), in_parallel(finish_units)
+all_groups = in_parallel(group, by_worker=True)
 
 
 @entry(**BORROWED)
 def step(out, ws, network, batch, draw, update):
     """A training step, its gradients alone, or its forward pass alone; returns the loss.
 
-    Where `update` is of no kind, the loss is not finite or a gradient too large, there is no update. If out.states is
-    not empty, the forward pass alone is done, into states, rates and outputs; else the gradients, into grads and
-    dx_start.
+    Where `update` is of no kind, the loss is not finite or a gradient too large, there is no update; where one is
+    asked for with a batch that is not clean, nothing is done, and the loss is NaN. If out.states is not empty, the
+    forward pass alone is done, into states, rates and outputs; else the gradients, into grads and dx_start.
 
-    In parallel: vectors of units, then chunks, then vectors of units; where the norm of the gradient counts, blocks of
-    the flat buffer for the norm, and again for the update. Each array has one writer.
+    In parallel: vectors of units, unless they are few; then threads with their chunks; then vectors of units again.
+    Where the norm of the gradient counts, blocks of the flat buffer for the norm, and for the update. Each array has
+    one writer.
     """
     I, H, params = batch.inputs.shape[2], network.mask.shape[0], network.params
     O, lanes = ws.dw.shape[2] - H, 64 // params.itemsize
     vectors, mode = (H + O + lanes - 1) // lanes, ieee()
-    prepare_all(vectors, ws, network, draw.make, I, O)
-    groups = group_count(ws.dw.shape[0], H, thread_count(), ws.domega.size > 0)
-    all_groups(groups, ws, out, network, batch, draw, groups, ALL, 0)
+    if update.kind > 0:
+        inputs, labels = view(batch.inputs, 0, (batch.inputs.size,)), view(batch.labels, 0, (batch.labels.size,))
+        if not is_clean(inputs, labels, O):
+            restore(mode)
+            return np.nan
+    threads = thread_count()
+    workers = 1 if params.size < FEW else threads
+    prepare_all(vectors, workers, ws, network, draw.make, I, O)
+    desks = desk_count(H, ws.domega.size > 0)
+    seated = min(threads, ws.x.shape[0] // desks)
+    groups = group_count(ws.dw.shape[0], seated, desks)
+    all_groups(groups, seated, ws, out, network, batch, draw, groups, desks, ALL, 0)
     if out.states.size > 0:
         restore(mode)
         return 0.0
-    finish_all(vectors, out, ws, network, update, I, O)
+    finish_all(vectors, workers, out, ws, network, update, I, O)
     loss = total(ws.loss, ws.fine)
     if update.kind > 0 and sound(ws.loss, ws.fine):
         if wants_norm(update):
@@ -111,15 +132,3 @@ def step(out, ws, network, batch, draw, update):
             count_update(update, params, loss, 1.0)
     restore(mode)
     return loss
-
-
-@entry(**BORROWED)
-def is_clean(inputs, labels, n_out):
-    """Are all inputs finite and all labels in 0 .. n_out - 1? inputs as flat integers of their bits."""
-    bad = False
-    exponent = inputs.dtype.type(0x7F800000) if inputs.itemsize == 4 else inputs.dtype.type(0x7FF0000000000000)
-    for i in range(inputs.size):
-        bad |= (inputs[i] & exponent) == exponent
-    for i in range(labels.size):
-        bad |= (labels[i] < 0) | (labels[i] >= n_out)
-    return not bad

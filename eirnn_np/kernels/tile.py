@@ -39,6 +39,7 @@ def registers(*target):
 ROWS = TILES[registers()]
 VECS = len(ROWS)
 GROUP = math.lcm(*ROWS)  # rows of a that are packed together: whole tiles, whatever their width
+PACKED = 512 if VECS > 1 else 200  # units: above, both factors of a weight gradient are packed; narrow tiles read more
 DEPTH = 128 if VECS > 1 else 256  # rows of a panel that the first-level cache holds beside those of a: 16 to 32 KB
 
 
@@ -150,9 +151,10 @@ add = intrinsic(_to_vector(lambda bld, before, value: bld.fadd(before, value)))
 
 @inlined
 def share(n, most):
-    """The first of the fewest parts, as equal as can be, none above `most`, that make up n: of 8 by at most 6, 4."""
-    parts = (n + most - 1) // most
-    return (n + parts - 1) // parts
+    """The first of the fewest parts, none above `most`, that make up n, the last two of them alike: 4 of 8 by 6."""
+    if n >= 2 * most:
+        return most
+    return n if n <= most else (n + 1) // 2
 
 
 @inlined
@@ -176,14 +178,12 @@ def product(c, ldc, svc, a, lda, ska, b, b0, ldb, parts, n, vecs):
     with each tile.
     """
     lanes, left = 64 // c.itemsize, np.int64(0)
-    blocks = (n + DEPTH - 1) // DEPTH
     while vecs > 0:
         v = panel(vecs)
-        ld = ldb if ldb else v * lanes
-        for q in range(blocks):
-            k, line = q * n // blocks, np.int64(0)
-            depth, bk = (q + 1) * n // blocks - k, b0 + k * ld
-            following = depth * ld if q + 1 < blocks or ldb == 0 else v * lanes - k * ld
+        ld, k = ldb if ldb else v * lanes, np.int64(0)
+        while k < n:
+            depth, bk, line = share(n - k, DEPTH), b0 + k * ld, np.int64(0)
+            following = depth * ld if k + depth < n or ldb == 0 else v * lanes - k * ld
             for g in range(parts.shape[0]):
                 c0, ak, m, i = parts[g, 0] + left * svc, parts[g, 1] + k * ska, parts[g, 2], np.int64(0)
                 while i < m:
@@ -192,6 +192,7 @@ def product(c, ldc, svc, a, lda, ska, b, b0, ldb, parts, n, vecs):
                     tile(c, at, ldc, svc, a, ai, lda, ska, b, bk, ld, depth, rows, v, following + line)
                     i += rows
                     line += lanes
+            k += depth
         left += v
         b0 += v * lanes if ldb else v * lanes * n
         vecs -= v

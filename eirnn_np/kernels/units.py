@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..jit import inlined, kernel, view
+from ..jit import inlined, kernel, row, view
 from .arrays import ABS, BRAINPY, FREE, RECTIFY, place, split
 from .tile import add, move, panel
 
@@ -29,17 +29,34 @@ def weight_row(to, k, factor, theta, mask, i, j0, n, constraint):
         to[k, j] = factor * (weight(theta[i, j0 + j], constraint, zero) * mask[i, j0 + j])  # (F1)
 
 
+@kernel(late=True)
+def penalty_units(ws, network, q, lo, hi, I, O):
+    """ws.fine[q]: the penalty of the weights of units (from H on: outputs) lo .. hi-1, in float64.  (F10)"""
+    H, R, penalties, params = network.mask.shape[0], network.n_read, network.penalties, network.params
+    value = 0.0
+    for which in range(3):  # w_in, w_rec, w_out
+        start, width = place(2 * which, I, H, R, O)
+        units, first, end = (O, max(lo, H) - H, hi - H) if which == 2 else (H, lo, min(hi, H))
+        total, squares = 0.0, 0.0
+        for k in range(start + first * width, start + end * width):
+            theta = np.float64(params[k])
+            total += abs(theta)
+            squares += theta * theta
+        value += (penalties[which] * total + penalties[3 + which] * squares) / (units * width)
+    ws.fine[q] = value
+
+
 @kernel
 def pack_units(ws, network, make_noise, I, O, q):
     """The q-th vector of units' share of both packed matrices: columns of wf, rows of wb; and of vecs.
 
     wf = [a W_rec^T, [W_out^T; 0]; a W_in^T, 0; a b, b_out], wb = [a W_rec; W_out 0], and vecs = [1 - a, scale or 1],
-    one copy for each trial of a chunk.
+    one copy for each trial of a chunk. Where weights are penalised, the penalty of these goes to fine.
     """
     mask, alpha, R = network.mask, network.alpha, network.n_read
     H, lanes, stride = mask.shape[0], 64 // ws.wf.itemsize, ws.sums.shape[1]
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(network.params, I, H, R, O)
-    one, row = network.params.dtype.type(1), view(ws.sums, q * stride, (1, stride))
+    one, work = network.params.dtype.type(1), row(ws.sums, q, (1, stride))
     first, end, rows = q * lanes, min(q * lanes + lanes, H + O), H + I + 1
     vecs, p0 = (H + O + lanes - 1) // lanes, 0
     while p0 + panel(vecs) <= q:
@@ -64,32 +81,17 @@ def pack_units(ws, network, make_noise, I, O, q):
         vecs -= width // lanes
     for i in range(first, end):
         if i < H:
-            weight_row(row, 0, alpha[i], w_in, network.mask_in, i, 0, I, network.constraint_in)
+            weight_row(work, 0, alpha[i], w_in, network.mask_in, i, 0, I, network.constraint_in)
             for j in range(I):
-                to[H + j, i - left] = row[0, j]
+                to[H + j, i - left] = work[0, j]
             to[H + I, i - left] = alpha[i] * (b_rec[i] if network.dynamics == BRAINPY else b_rec[i] + b_in[i])
             for b in range(ws.vecs.shape[1] // stride):
                 ws.vecs[0, b * stride + i] = 1 - alpha[i]
                 ws.vecs[1, b * stride + i] = network.scale[i] if make_noise else 1
         else:
             to[H + I, i - left] = b_out[i - H]
-
-
-@kernel(late=True)
-def penalty_units(ws, network, q, lo, hi, I, O):
-    """ws.fine[q]: the penalty of the weights of units (from H on: outputs) lo .. hi-1, in float64.  (F10)"""
-    H, R, penalties, params = network.mask.shape[0], network.n_read, network.penalties, network.params
-    value = 0.0
-    for which in range(3):  # w_in, w_rec, w_out
-        start, width = place(2 * which, I, H, R, O)
-        units, first, end = (O, max(lo, H) - H, hi - H) if which == 2 else (H, lo, min(hi, H))
-        total, squares = 0.0, 0.0
-        for k in range(start + first * width, start + end * width):
-            theta = np.float64(params[k])
-            total += abs(theta)
-            squares += theta * theta
-        value += (penalties[which] * total + penalties[3 + which] * squares) / (units * width)
-    ws.fine[q] = value
+    if ws.fine.size > 0:
+        penalty_units(ws, network, q, first, end, I, O)
 
 
 @inlined
@@ -114,13 +116,13 @@ def pull_units(out, network, lo, hi, I, O):
 
 
 @inlined
-def sum_row(row, dw, i):
-    """row = the sum of dw[c, :, i] over the chunks, in order."""
+def sum_row(sums, dw, i):
+    """sums = those of dw[c, :, i] over the chunks, in order."""
     chunks, vecs, M, lanes = dw.shape
     for v in range(vecs):
-        move(row, v * lanes, dw, (v * M + i) * lanes)
+        move(sums, v * lanes, dw, (v * M + i) * lanes)
         for c in range(1, chunks):
-            add(row, v * lanes, dw, ((c * vecs + v) * M + i) * lanes)
+            add(sums, v * lanes, dw, ((c * vecs + v) * M + i) * lanes)
 
 
 @kernel
@@ -138,7 +140,7 @@ def gather_units(out, ws, network, lo, hi, I, O):
     zero, one = real(0), real(1)
     theta_in, _, theta, _, theta_out, _ = split(network.params, I, H, R, O)
     w_in, b_in, w_rec, b_rec, w_out, b_out = split(out.grads, I, H, R, O)
-    sums = view(ws.sums, lo // ws.dw.shape[3] * ws.sums.shape[1], (ws.sums.shape[1],))
+    sums = row(ws.sums, lo // ws.dw.shape[3], (ws.sums.shape[1],))
     for i in range(lo, hi):
         sum_row(sums, ws.dw, i)
         if i >= H:
@@ -164,7 +166,7 @@ def gather_omega(out, ws, network, lo, hi, I, O):
     w_rec = split(out.grads, I, H, network.n_read, O)[2]
     for c in range(ws.loss.shape[0]):
         number += ws.loss[c, 3]
-    sums = view(ws.sums, lo // ws.dw.shape[3] * ws.sums.shape[1], (ws.sums.shape[1],))
+    sums = row(ws.sums, lo // ws.dw.shape[3], (ws.sums.shape[1],))
     factor, zero = network.penalties[7] / max(number, 1.0), network.params.dtype.type(0)
     for i in range(lo, min(hi, H)):
         a = np.float64(network.alpha[i])
