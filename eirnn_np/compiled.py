@@ -52,7 +52,7 @@ class KernelModel:
         self._changes_inputs = config.changes_inputs
         self._inputs_made = config.input_noise_scale, config.baseline_in, config.rectify_inputs
         self.x0, self.dx0 = np.zeros(config.n_hidden, dtype), np.zeros(config.n_hidden, dtype)  # if x_0 is not trained
-        self._known = None, None  # Params, and the network with them
+        self._known: tuple = (None, None)  # Params, and the network with them
         # Arrays that a step is told not to use.
         self._vector, self._matrix, self._labels, self._array = (
             np.zeros((0,) * ndim, kind) for ndim, kind in ((1, dtype), (2, dtype), (2, np.int64), (3, dtype))

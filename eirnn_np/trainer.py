@@ -179,7 +179,9 @@ class Trainer:
             while len(self._rooms) >= 4:
                 del self._rooms[next(iter(self._rooms))]
             self._rooms[key] = (
-                make_workspace(self.config, *shape[:2], self.params.dtype, self.optimiser.by_norm, self.threads),
+                make_workspace(
+                    self.config, shape[0], shape[1], self.params.dtype, self.optimiser.by_norm, self.threads
+                ),
                 check_weights(None, shape, self.params.dtype),
             )
         return self._rooms[key]
